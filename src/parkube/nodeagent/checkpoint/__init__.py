@@ -1,0 +1,1 @@
+"""The last desired state on disk, so that a node starts its pods again with no network."""

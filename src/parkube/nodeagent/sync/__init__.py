@@ -1,0 +1,1 @@
+"""Brings the runtime to what the API asks, pod by pod, and writes back what became of it."""

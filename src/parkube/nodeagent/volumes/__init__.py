@@ -1,0 +1,1 @@
+"""Makes the folders that containers mount. It does not know what a container is."""
