@@ -1,0 +1,166 @@
+"""The driver's JSON: garages found, quotes, bookings, sessions, receipts."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from parkube.parking.api.shapes import Moment, Shape
+
+
+class GarageFound(Shape):
+    """One garage of a search, with what a stay in the window costs in all; what is unknown is null."""
+
+    id: str
+    name: str
+    city: str
+    latitude: float | None
+    longitude: float | None
+    distance_m: int | None
+    price_cents: int | None
+    currency: str
+    free_bays: int | None
+    capacity: int | None
+    bookable: bool
+    verified: bool
+    online: bool
+
+
+class GaragesFound(Shape):
+    """The nearest first, or by name where the search had no place."""
+
+    items: list[GarageFound]
+
+
+class GarageDetail(GarageFound):
+    """One garage with its tariff in words."""
+
+    time_zone: str
+    usage: str
+    gates: list[str]
+    height_m: float | None
+    tariff: list[str]
+
+
+class QuoteAsked(Shape):
+    """A stay to be priced. Times carry an offset, or are local times of the garage."""
+
+    garage_id: str = Field(min_length=1, max_length=63)
+    from_: str = Field(alias="from", max_length=40)
+    to: str = Field(max_length=40)
+
+
+class Line(Shape):
+    """One explained line of a price, VAT included."""
+
+    text: str
+    amount_cents: int
+
+
+class Quote(Shape):
+    """A price pinned until expires_at."""
+
+    id: str
+    garage_id: str
+    from_: Moment = Field(alias="from")
+    to: Moment
+    price_cents: int
+    currency: str
+    vat_cents: int
+    lines: list[Line]
+    expires_at: Moment
+
+
+class BookingAsked(Shape):
+    """A quote taken up."""
+
+    quote_id: str = Field(min_length=1, max_length=64)
+    plate: str | None = Field(default=None, max_length=16)
+
+
+class GarageOfBooking(Shape):
+    """Where the booking is."""
+
+    id: str
+    name: str
+    city: str
+    latitude: float | None
+    longitude: float | None
+    online: bool
+
+
+class Session(Shape):
+    """The vehicle's stay."""
+
+    state: Literal["running", "soft_closed", "closed"]
+    entered_at: Moment
+    exited_at: Moment | None
+
+
+class Booking(Shape):
+    """A booking; `secret` is what later calls carry as bearer token, `grant` what the QR code holds."""
+
+    id: str
+    secret: str
+    state: Literal["booked", "entered", "exited", "paid", "cancelled", "expired"]
+    garage: GarageOfBooking
+    from_: Moment = Field(alias="from")
+    to: Moment
+    price_cents: int
+    due_cents: int
+    currency: str
+    plate: str | None
+    grant: str
+    qr_svg: str
+    session: Session | None
+
+
+class OpenAsked(Shape):
+    """Which gate to open."""
+
+    gate: str = Field(pattern="^[a-z][a-z0-9-]{0,31}$")
+
+
+class OpenAnswer(Shape):
+    """What became of a command to open: `sent` when the garage has not answered yet."""
+
+    command_id: str
+    state: Literal["sent", "opened", "refused"]
+    reason: str | None = None
+    code: str | None = None
+
+
+class Receipt(Shape):
+    """What was paid for, VAT included and apart."""
+
+    number: int
+    booking_id: str
+    garage: GarageOfBooking
+    issued_at: Moment
+    entered_at: Moment | None
+    exited_at: Moment | None
+    lines: list[Line]
+    total_cents: int
+    vat_cents: int
+    vat_percent: str
+    net_cents: int
+    currency: str
+
+
+class Place(Shape):
+    """A city or garage whose name matches."""
+
+    kind: Literal["city", "garage"]
+    name: str
+    city: str
+    latitude: float
+    longitude: float
+    garages: int
+    garage_id: str | None = None
+
+
+class Places(Shape):
+    """Cities first."""
+
+    items: list[Place]
