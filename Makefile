@@ -1,0 +1,31 @@
+# The whole project by name. `make up` and `make test` install what is missing by themselves.
+.PHONY: up down test bench lint setup unit
+PY := .venv/bin/python
+
+up:
+	@scripts/up
+
+down:
+	@scripts/down
+
+test:
+	@scripts/setup test
+	@$(MAKE) --no-print-directory lint
+	$(PY) -m pytest tests
+
+unit:
+	$(PY) -m pytest tests/unit tests/contract
+
+bench:
+	@scripts/setup test
+	$(PY) -m bench
+
+lint:
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	PYTHONPATH=src .venv/bin/lint-imports --no-logo
+	$(PY) scripts/check_length.py
+
+setup:
+	@scripts/setup test
