@@ -40,16 +40,16 @@ class KeyValue(NamedTuple):
     key: str
     value: bytes
     revision: int
-    created_revision: int
 
 
 class Change(NamedTuple):
-    """One change, in revision order. A deletion carries `value=None` and always the previous value."""
+    """One change, in revision order. A deletion carries `value=None` and always the previous value; a put carries it
+    only where the store has it at hand."""
 
     revision: int
     key: str
     value: bytes | None
-    previous: bytes | None
+    previous: bytes | None = None
 
 
 class Page(NamedTuple):
@@ -95,7 +95,8 @@ class Store(Protocol):
 
     def watch(self, prefix: str, listener: Listener, *, after_revision: int | None = None) -> Callable[[], None]:
         """Call `listener` on the event loop with changes under `prefix`, in order, gap-free after `after_revision`
-        (None: from now). Returns the cancel. Raises `Compacted`."""
+        (None: from now); of volatile puts that were superseded since, only the last is told. What is past is told
+        before this returns. Returns the cancel. Raises `Compacted`."""
         ...
 
     async def compact(self, revision: int) -> None:
