@@ -52,8 +52,9 @@ class Stream(asyncio.Transport):
     """One stream. `get_extra_info` answers `stream_number` itself and asks the connection below for the rest."""
 
     __slots__ = (
-        "_closing", "_consumed", "_credit", "_done", "_eof_waiting", "_fin_received", "_fin_sent", "_finishing", "_inbox",
-        "_mux", "_peer_gone", "_pending", "_protocol", "_reading", "_receive_credit", "_write_paused", "number",
+        "_closing", "_consumed", "_credit", "_done", "_eof_waiting", "_fin_received", "_fin_sent", "_finishing",
+        "_inbox", "_mux", "_peer_gone", "_pending", "_protocol", "_reading", "_receive_credit", "_write_paused",
+        "number",
     )  # fmt: skip
 
     def __init__(self, mux: Mux, number: int) -> None:

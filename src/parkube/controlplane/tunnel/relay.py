@@ -1,0 +1,218 @@
+"""Carries a client's request to a node's agent and back: a plain GET (logs), or an upgraded connection (exec, attach).
+
+Upgraded connections are passed through as bytes, whatever they speak; the agent understands them, not the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+
+import httptools
+import orjson
+
+from parkube.controlplane.tunnel.answers import Answer
+from parkube.controlplane.tunnel.tunnels import Hijack, Tunnels
+from parkube.kubeapi.errors import ApiError, InternalError, ServiceUnavailable, Timeout, from_status
+
+ANSWER_S = 30.0  # how long an agent may take to begin its answer
+_HOP = frozenset(("host", "authorization", "content-length", "connection"))  # not passed on to the node
+
+
+def pass_through(
+    tunnels: Tunnels, node: str, method: str, target: str, headers: Iterable[tuple[str, str]], hijack: Hijack
+) -> None:
+    """Hand an `Upgrade` request to the node's agent and join the two connections. The agent answers the upgrade.
+
+    `target` is path and query at the agent, already percent-encoded. Raises `ServiceUnavailable` before anything was
+    written when the node is away.
+    """
+    up, down = Splice(), Splice()
+    stream = tunnels.open(node, up)
+    lines = [f"{method} {target} HTTP/1.1", "host: agent", "connection: Upgrade"]
+    lines += [f"{name}: {value}" for name, value in headers if name.lower() not in _HOP]
+    if method in ("POST", "PUT"):
+        lines.append("content-length: 0")
+    stream.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
+    up.join(down)
+    try:
+        hijack(down)
+    except OSError:
+        stream.abort()
+
+
+async def fetch(tunnels: Tunnels, node: str, target: str) -> Answer:
+    """GET `target` from the node's agent. An answer over 299 that is a `Status` is raised as its error."""
+    reader = _Fetch()
+    stream = tunnels.open(node, reader)
+    stream.write(f"GET {target} HTTP/1.1\r\nhost: agent\r\nconnection: close\r\n\r\n".encode("latin-1"))
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            await reader.begun()
+    except TimeoutError as exc:
+        stream.abort()
+        raise Timeout(f'node "{node}" did not answer in {ANSWER_S:.0f} s') from exc
+    if reader.status > 299:
+        body = b"".join([chunk async for chunk in reader.chunks()])
+        raise _error(reader.status, body)
+    return Answer(reader.status, b"", reader.content_type, chunks=reader.chunks())
+
+
+def _error(code: int, body: bytes) -> ApiError:
+    try:
+        status = orjson.loads(body)
+        assert isinstance(status, dict)
+        return from_status(status)
+    except (ValueError, AssertionError):
+        return InternalError(f"the node answered {code}: {body[:200].decode('utf-8', 'replace')}")
+
+
+class Splice(asyncio.Protocol):
+    """One side of two connections that are joined: what comes in here goes out there, end by end, at its pace."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self._other: Splice | None = None
+        self._early: list[bytes] = []
+        self._ended = self._gone = False
+
+    def join(self, other: Splice) -> None:
+        """Join with the protocol of the other side, which need not be connected yet."""
+        self._other, other._other = other, self
+        for side in (self, other):
+            side._pass_on()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+        if self._other is not None:
+            self._other._pass_on()
+
+    def data_received(self, data: bytes) -> None:
+        out = self._out()
+        if out is None:
+            self._early.append(data)
+        else:
+            out.write(data)
+
+    def eof_received(self) -> bool:
+        self._ended = True
+        self._pass_on()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        self._gone = True
+        self._pass_on()
+
+    def pause_writing(self) -> None:
+        if self._other is not None and self._other.transport is not None:
+            self._other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._other is not None and self._other.transport is not None:
+            self._other.transport.resume_reading()
+
+    def _out(self) -> asyncio.Transport | None:
+        return self._other.transport if self._other is not None else None
+
+    def _pass_on(self) -> None:
+        """Bring the other side to where this one is."""
+        out = self._out()
+        if out is None or out.is_closing():
+            return
+        if self._early:
+            out.write(b"".join(self._early))
+            self._early.clear()
+        if self._gone:
+            out.close()
+        elif self._ended:
+            # TLS has no half-close: the end of one direction is then the end of both.
+            if out.can_write_eof():
+                out.write_eof()
+            else:
+                out.close()
+
+
+class _Fetch(asyncio.Protocol):
+    """Reads one answer; its body comes out as chunks, at the pace they are taken."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.content_type = b"application/octet-stream"
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._chunks: list[bytes] = []
+        self._done = False
+        self._failed: ApiError | None = None
+        self._wake = asyncio.Event()
+        self._head = asyncio.Event()
+
+    async def begun(self) -> None:
+        """Return when status and headers are here. Raises `ServiceUnavailable` when the node went away before."""
+        await self._head.wait()
+        if self._failed is not None and not self.status:
+            raise self._failed
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body; ends early, without an error, when the node goes away in the middle."""
+        try:
+            while True:
+                if self._chunks:
+                    chunk = b"".join(self._chunks)
+                    self._chunks.clear()
+                    if self._transport is not None:
+                        self._transport.resume_reading()
+                    yield chunk
+                elif self._done:
+                    return
+                else:
+                    self._wake.clear()
+                    await self._wake.wait()
+        finally:
+            if self._transport is not None:
+                self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as exc:
+            self._failed = InternalError(f"the node's answer cannot be read: {exc}")
+            self._finish()
+
+    def eof_received(self) -> bool:
+        self._finish()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._failed = self._failed or ServiceUnavailable("the node went away before it answered")
+        self._finish()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """httptools' callback."""
+        if name.lower() == b"content-type":
+            self.content_type = value
+
+    def on_headers_complete(self) -> None:
+        """httptools' callback."""
+        self.status = self._parser.get_status_code()
+        self._head.set()
+
+    def on_body(self, body: bytes) -> None:
+        """httptools' callback."""
+        self._chunks.append(body)
+        self._wake.set()
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        """httptools' callback."""
+        self._finish()
+
+    def _finish(self) -> None:
+        self._done = True
+        self._head.set()
+        self._wake.set()
