@@ -1,0 +1,91 @@
+"""Schemas at work: is this object of the form its kind has? Types, unknown fields and required ones, with exact paths.
+
+`decode` is what the registry calls on every object that comes in, before defaulting. Built-in kinds are checked by
+compiled shapes, made when first used; a row with a schema of its own (a custom resource) by `structural`.
+Defaults, enums and rules across fields belong to strategies.
+"""
+
+from __future__ import annotations
+
+from parkube.controlplane.registry.resource import Context, Resource
+from parkube.controlplane.registry.schemas import generated
+from parkube.controlplane.registry.schemas.compile import Compiler
+from parkube.controlplane.registry.schemas.shapes import Findings, ObjectShape, Shape
+from parkube.controlplane.registry.schemas.structural import Structural
+from parkube.kubeapi.errors import BadRequest, Cause, Obj
+
+__all__ = ["Findings", "Shape", "Structural", "decode", "shape", "shape_of_gvk", "structural"]
+
+_compiler = Compiler()
+_names: dict[tuple[str, str, str], str] = {}
+_structural: dict[int, tuple[Obj, Structural]] = {}
+
+
+def shape_of_gvk(group: str, version: str, kind: str) -> Shape | None:
+    """The shape of a built-in kind, listed or not in the catalogue (Scale, Eviction, DeleteOptions…)."""
+    if not _names:
+        _names.update(generated.names())
+    name = _names.get((group, version, kind))
+    if name is None:
+        return None
+    return _compiler.get(name) or _compiler.compile(name, generated.definitions())
+
+
+def structural(schema: Obj) -> Structural:
+    """A custom resource's schema (`openAPIV3Schema`), compiled once as long as this very dict lives."""
+    found = _structural.get(id(schema))
+    if found is None or found[0] is not schema:
+        if len(_structural) > 500:
+            _structural.clear()
+        found = _structural[id(schema)] = (schema, Structural(schema))
+    return found[1]
+
+
+def shape(resource: Resource) -> Shape | None:
+    """The row's shape: for decoding, and for the patch keys of strategic merge. None for a custom resource."""
+    if resource.schema is not None:
+        return None
+    return shape_of_gvk(resource.gvr.group, resource.gvr.version, resource.kind)
+
+
+def decode(resource: Resource, obj: Obj, context: Context) -> list[Cause]:
+    """Bring `obj` into its kind's form, in place: nulls and unknown fields go, quantities become canonical.
+
+    Returns the required fields that are missing, for the caller to join with the strategy's faults (always empty for
+    custom resources, whose strategy validates values). Unknown fields: `Strict` refuses, `Warn` (the default) adds to
+    `context.warnings`, `Ignore` is silent. Raises `BadRequest` naming all wrong types, or under Strict all unknown
+    fields.
+    """
+    kind = resource.kind
+    if resource.schema is not None:
+        unknown = structural(resource.schema).prune(obj)
+        missing: list[Cause] = []
+    else:
+        known = shape(resource)
+        if known is None or known.fast(obj):
+            return []
+        found = Findings()
+        known.clean(obj, "", "", kind, found)
+        if found.mistyped:
+            faults = ", ".join(cause.message for cause in found.mistyped)
+            raise _cannot(resource, faults, found.mistyped)
+        unknown, missing = found.unknown, found.missing
+    if unknown and context.field_validation != "Ignore":
+        words = [f'unknown field "{path}"' for path in unknown]
+        if context.field_validation == "Strict":
+            causes = [Cause("FieldValueInvalid", word, path) for word, path in zip(words, unknown, strict=True)]
+            raise _cannot(resource, "strict decoding error: " + ", ".join(words), causes)
+        context.warnings.extend(words)
+    return missing
+
+
+def _cannot(resource: Resource, words: str, causes: list[Cause]) -> BadRequest:
+    version = resource.gvr.version
+    return BadRequest(
+        f'{resource.kind} in version "{version}" cannot be handled as a {resource.kind}: {words}', causes=causes
+    )
+
+
+def is_object(candidate: Shape | None) -> bool:
+    """Whether the shape has known fields."""
+    return isinstance(candidate, ObjectShape)
