@@ -1,0 +1,134 @@
+"""The running garage: carries out the lane's decisions, in their order, on journal and relays. Decides nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from parkube.parking.gate.config import GateConfig
+from parkube.parking.gate.cycle import Cycle, Outcome
+from parkube.parking.gate.devices.port import Relay, Scanner
+from parkube.parking.gate.errors import DeviceError, JournalError
+from parkube.parking.gate.journal import Journal
+from parkube.parking.gate.lane import Answer, Decision, Lane, OpenAsked, Pulse, Record, RelayAnswered, Scanned
+
+KEEP_S = 90 * 86_400.0
+
+
+class Garage:
+    """One garage's gates. `relays` by gate name; `on_record` hears of each journalled event (the link sends it)."""
+
+    def __init__(
+        self, config: GateConfig, lane: Lane, journal: Journal, relays: Mapping[str, Relay], test_relay: Relay | None,
+        scanners: Mapping[str, Scanner], *, clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self.config, self.lane, self.journal = config, lane, journal
+        self.relays, self.scanners = relays, scanners
+        self.on_record: Callable[[], None] = lambda: None
+        self._clock = clock
+        self._down: set[str] = set()
+        coil = config.test_coil.coil if config.test_coil else 0
+        self._cycle = Cycle(lane, journal, test_relay, coil, list(scanners.items()), monotonic)
+
+    def start(self) -> None:
+        """Take up where the journal ends. Raises JournalError."""
+        for decision in self.lane.restore(self.journal.records()):
+            assert isinstance(decision, Record)
+            self.journal.append(decision)
+        self.journal.append(Record("started", "", detail={"app_version": self.config.app_version}))
+        self.journal.prune(KEEP_S)
+
+    async def scan(self, gate: str, code: str) -> tuple[bool, str]:
+        """A code was shown: (passes, reason)."""
+        return await self._perform(self.lane.scanned(Scanned(gate, code, self._clock())))
+
+    async def open(
+        self, gate: str, command: str, expires_at: float, booking: str | None = None, jti: str | None = None
+    ) -> tuple[bool, str]:
+        """The platform's command; one that was carried out before is answered as before, not carried out again."""
+        done = self._done(command)
+        if done is not None:
+            return done
+        asked = OpenAsked(gate, command, expires_at, self._clock(), booking, jti)
+        return await self._perform(self.lane.open_asked(asked))
+
+    async def revoke(self, jti: str) -> tuple[bool, str]:
+        """A grant that opens nothing from now on."""
+        return await self._perform(self.lane.revoke(jti))
+
+    async def verify(self, command: str, code: str) -> Outcome:
+        """One synthetic gate cycle."""
+        outcome = await self._cycle.run(command, code, self._clock())
+        self.on_record()
+        return outcome
+
+    def devices(self) -> dict[str, bool]:
+        """Which devices answered last, as the platform is told."""
+        return {
+            "relay": not any(name.startswith("relay") for name in self._down),
+            "scanner": all(scanner.alive for scanner in self.scanners.values()),
+            "journal": "journal" not in self._down,
+        }
+
+    async def watch_devices(self) -> None:
+        """Ask each relay once; journal who went away or came back."""
+        for name, relay in self.relays.items():
+            gate = self.config.gate(name)
+            try:
+                await relay.read(gate.relay.coil if gate else 0)
+                self._seen(f"relay:{name}", True)
+            except DeviceError:
+                self._seen(f"relay:{name}", False)
+        for name, scanner in self.scanners.items():
+            self._seen(f"scanner:{name}", scanner.alive)
+
+    def _seen(self, device: str, up: bool) -> None:
+        if up == (device not in self._down):
+            return
+        (self._down.discard if up else self._down.add)(device)
+        try:
+            gate = device.partition(":")[2]
+            self.journal.append(Record("device_up" if up else "device_down", gate, detail={"device": device}))
+            self._down.discard("journal")
+        except JournalError:
+            self._down.add("journal")
+        self.on_record()
+
+    def _done(self, command: str) -> tuple[bool, str] | None:
+        for record in self.journal.of_command(command):
+            if record.kind == "opened":
+                return True, ""
+            if record.kind in {"refused", "failed"}:
+                return False, str(record.detail.get("reason", record.kind))
+        return None
+
+    async def _perform(self, decisions: Sequence[Decision]) -> tuple[bool, str]:
+        answer = Answer(False, "none")
+        for decision in decisions:
+            if isinstance(decision, Record):
+                try:
+                    self.journal.append(decision)
+                    self._down.discard("journal")
+                except JournalError:
+                    self._down.add("journal")
+                    return False, "journal"
+                self.on_record()
+            elif isinstance(decision, Pulse):
+                return await self._pulse(decision)
+            else:
+                answer = decision
+        return answer.ok, answer.reason
+
+    async def _pulse(self, pulse: Pulse) -> tuple[bool, str]:
+        gate = self.config.gate(pulse.admission.gate)
+        relay = self.relays.get(pulse.admission.gate)
+        if gate is None or relay is None:
+            return await self._perform(self.lane.relay_answered(RelayAnswered(pulse.admission, False, "no_relay")))
+        try:
+            await relay.pulse(gate.relay.coil, gate.relay.pulse_ms)
+        except DeviceError as error:
+            answer = RelayAnswered(pulse.admission, False, str(error))
+        else:
+            answer = RelayAnswered(pulse.admission, True)
+        return await self._perform(self.lane.relay_answered(answer))
