@@ -50,7 +50,7 @@ class AgentConfig:
         for taint in self.node_taints:
             if not re.fullmatch(r"[^=:]+(=[^:]*)?:(NoSchedule|PreferNoSchedule|NoExecute)", taint):
                 raise ConfigError(
-                    f'"{taint}" is not a taint: write key=value:NoSchedule, PreferNoSchedule or NoExecute (--node-taint)'
+                    f'"{taint}" is not a taint: write key=value:Effect, as NoSchedule or NoExecute (--node-taint)'
                 )
 
     @property
