@@ -1,4 +1,4 @@
-"""What `parkube server` can be told, as data: K3s's flag names with underscores. Reading flags is the CLI's business."""
+"""What `parkube server` can be told: K3s flag names with underscores. Reading flags is the business of the CLI."""
 
 from __future__ import annotations
 

@@ -1,0 +1,180 @@
+"""What is served, told in the forms of old and new clients: /api, /apis, group versions, and aggregated discovery v2.
+
+Made from the catalogue when first asked for and kept as bytes until the catalogue changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import orjson
+
+from parkube.controlplane.apiserver.http import Request, Response
+from parkube.controlplane.apiserver.negotiation import accepted
+from parkube.controlplane.registry.catalogue import Catalogue
+from parkube.controlplane.registry.kinds.subresources import subresource as speaks
+from parkube.controlplane.registry.resource import Resource
+from parkube.kubeapi.errors import Obj
+
+_AGGREGATED = ("v2", "v2beta1")
+
+
+class Discovery:
+    """Answers discovery requests; `address` is what clients of any network are told to dial."""
+
+    def __init__(self, catalogue: Catalogue, address: str = "") -> None:
+        self._catalogue = catalogue
+        self._address = address
+        self._kept: dict[tuple[str, str], tuple[bytes, bytes]] = {}
+        catalogue.on_change(lambda what, row: self._kept.clear())
+
+    def handle(self, request: Request) -> Response | None:
+        """The answer for a discovery path; None for any other."""
+        parts = request.path.strip("/").split("/")
+        if parts[0] not in ("api", "apis") or len(parts) > (2 if parts[0] == "api" else 3):
+            return None
+        version = self._aggregated(request) if len(parts) == 1 else ""
+        kept = self._kept.get((request.path, version))
+        if kept is None:
+            value = self._make(parts, version)
+            if value is None:
+                return None
+            body = orjson.dumps(value)
+            tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'.encode()
+            kept = self._kept[(request.path, version)] = (body, tag)
+        body, tag = kept
+        kind = b"application/json"
+        if version:
+            kind = b"application/json;g=apidiscovery.k8s.io;v=%s;as=APIGroupDiscoveryList" % version.encode()
+        headers = [(b"ETag", tag), (b"Vary", b"Accept")]
+        if request.headers.get("if-none-match", "") == tag.decode():
+            return Response(304, b"", kind, headers)
+        return Response(200, body, kind, headers)
+
+    def _aggregated(self, request: Request) -> str:
+        for media in accepted(request.headers.get("accept", "")):
+            if media.as_ == "APIGroupDiscoveryList" and media.group == "apidiscovery.k8s.io":
+                if media.version in _AGGREGATED:
+                    return media.version
+            elif not media.as_:
+                return ""
+        return ""
+
+    def _make(self, parts: list[str], version: str) -> Obj | None:
+        core = parts[0] == "api"
+        if version:
+            return self._list_all(core, version)
+        if len(parts) == 1:
+            return self._versions() if core else self._groups()
+        group = "" if core else parts[1]
+        versions = self._by_group().get(group)
+        if versions is None:
+            return None
+        if not core and len(parts) == 2:
+            return {"kind": "APIGroup", "apiVersion": "v1", **_group(group, list(versions))}
+        rows = versions.get(parts[-1])
+        if rows is None:
+            return None
+        group_version = f"{group}/{parts[-1]}" if group else parts[-1]
+        listed = [entry for row in rows for entry in _entries(row)]
+        return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": listed}
+
+    def _by_group(self) -> dict[str, dict[str, list[Resource]]]:
+        """Group -> version -> rows, groups in the catalogue's order, a group's versions by preference."""
+        groups: dict[str, dict[str, list[Resource]]] = {}
+        for row in self._catalogue:
+            groups.setdefault(row.gvr.group, {}).setdefault(row.gvr.version, []).append(row)
+        return {g: dict(sorted(v.items(), key=lambda pair: _rank(pair[0]))) for g, v in groups.items()}
+
+    def _versions(self) -> Obj:
+        return {
+            "kind": "APIVersions", "versions": list(self._by_group().get("", {"v1": []})),
+            "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": self._address}],
+        }  # fmt: skip
+
+    def _groups(self) -> Obj:
+        groups = [_group(name, list(versions)) for name, versions in self._by_group().items() if name]
+        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
+
+    def _list_all(self, core: bool, version: str) -> Obj:
+        items = [
+            {
+                "metadata": {"name": name, "creationTimestamp": None} if name else {"creationTimestamp": None},
+                "versions": [
+                    {"version": v, "resources": [_discovered(row) for row in rows], "freshness": "Current"}
+                    for v, rows in versions.items()
+                ],
+            }
+            for name, versions in self._by_group().items()
+            if (name == "") == core
+        ]
+        return {
+            "kind": "APIGroupDiscoveryList", "apiVersion": f"apidiscovery.k8s.io/{version}", "metadata": {},
+            "items": items,
+        }  # fmt: skip
+
+
+def _rank(version: str) -> tuple[int, int, int, str]:
+    """Order of versions: stable first, then beta, then alpha; higher numbers first."""
+    major, stage, minor = 0, 3, 0
+    text = version[1:]
+    for index, name in enumerate(("", "beta", "alpha")):
+        head, sep, tail = text.partition(name) if name else (text, "", "")
+        if head.isdigit() and (not name or sep) and (not tail or tail.isdigit()):
+            major, stage, minor = int(head), index, int(tail or 0)
+            break
+    return (stage, -major, -minor, version)
+
+
+def _group(name: str, versions: list[str]) -> Obj:
+    listed = [{"groupVersion": f"{name}/{v}", "version": v} for v in versions]
+    return {"name": name, "versions": listed, "preferredVersion": listed[0]}
+
+
+def _entries(row: Resource) -> list[Obj]:
+    """A row and its subresources as APIResources."""
+    first: dict[str, Any] = {
+        "name": row.gvr.resource, "singularName": row.singular, "namespaced": row.namespaced, "kind": row.kind,
+        "verbs": list(row.verbs),
+    }  # fmt: skip
+    if row.short_names:
+        first["shortNames"] = list(row.short_names)
+    if row.categories:
+        first["categories"] = list(row.categories)
+    if not row.virtual:
+        first["storageVersionHash"] = hashlib.sha256(row.prefix.encode()).hexdigest()[:12]
+    entries = [first]
+    for name in row.subresources:
+        about = speaks(row, name)
+        entry: dict[str, Any] = {
+            "name": f"{row.gvr.resource}/{name}", "singularName": "", "namespaced": row.namespaced,
+            "kind": about.kind, "verbs": list(about.verbs),
+        }  # fmt: skip
+        if about.group or about.version:
+            entry["group"], entry["version"] = about.group, about.version
+        entries.append(entry)
+    return entries
+
+
+def _discovered(row: Resource) -> Obj:
+    """A row as aggregated discovery tells it."""
+    gvr = row.gvr
+    entry: dict[str, Any] = {
+        "resource": gvr.resource, "responseKind": {"group": gvr.group, "version": gvr.version, "kind": row.kind},
+        "scope": "Namespaced" if row.namespaced else "Cluster", "singularResource": row.singular,
+        "verbs": list(row.verbs),
+    }  # fmt: skip
+    if row.short_names:
+        entry["shortNames"] = list(row.short_names)
+    if row.categories:
+        entry["categories"] = list(row.categories)
+    subresources = []
+    for name in row.subresources:
+        about = speaks(row, name)
+        group, version = (about.group, about.version) if about.version else (gvr.group, gvr.version)
+        kind = {"group": group, "version": version, "kind": about.kind}
+        subresources.append({"subresource": name, "responseKind": kind, "verbs": list(about.verbs)})
+    if subresources:
+        entry["subresources"] = subresources
+    return entry

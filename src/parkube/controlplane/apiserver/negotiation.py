@@ -1,0 +1,112 @@
+"""Which form a client wants its answer in, and what form its body came in. Pure functions on header values."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import orjson
+import yaml
+
+from parkube.kubeapi.errors import BadRequest, NotAcceptable, Obj, UnsupportedMediaType
+
+_META_VERSIONS = ("v1", "v1beta1")
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class Media(NamedTuple):
+    """One media range of an Accept header, its parameters taken apart. `as_`, `group`, `version`: the API's own."""
+
+    type: str
+    as_: str = ""
+    group: str = ""
+    version: str = ""
+    raw: str = ""
+
+
+@lru_cache(maxsize=256)
+def accepted(accept: str) -> tuple[Media, ...]:
+    """The media ranges of an Accept header in the client's order, by falling `q`."""
+    found: list[tuple[float, Media]] = []
+    for part in (accept or "*/*").split(","):
+        kind, *params = (piece.strip() for piece in part.split(";"))
+        values = dict(p.split("=", 1) for p in params if "=" in p)
+        try:
+            q = float(values.get("q", "1"))
+        except ValueError:
+            q = 1.0
+        media = Media(kind.lower(), values.get("as", ""), values.get("g", ""), values.get("v", ""), part.strip())
+        found.append((-q, media))
+    found.sort(key=lambda pair: pair[0])
+    return tuple(media for _, media in found)
+
+
+class Form(NamedTuple):
+    """How objects are to be written: `kind` is "", "Table", "PartialObjectMetadata" or "PartialObjectMetadataList"."""
+
+    kind: str = ""
+    version: str = ""
+    yaml: bool = False
+
+    @property
+    def content_type(self) -> bytes:
+        """The answer's Content-Type."""
+        return b"application/yaml" if self.yaml else b"application/json"
+
+
+@lru_cache(maxsize=256)
+def form(accept: str) -> Form:
+    """The first form the client accepts that can be given. Raises NotAcceptable."""
+    for media in accepted(accept):
+        plain = media.type in ("*/*", "application/*", "application/json")
+        if not plain and media.type not in ("application/yaml", "text/yaml"):
+            continue
+        as_yaml = not plain
+        if not media.as_:
+            return Form("", "", as_yaml)
+        if media.group == "meta.k8s.io" and media.version in _META_VERSIONS and media.as_ in (
+            "Table", "PartialObjectMetadata", "PartialObjectMetadataList",
+        ):  # fmt: skip
+            return Form(media.as_, media.version, as_yaml)
+    raise NotAcceptable(
+        "only the following media types are accepted: application/json, application/yaml, "
+        "application/json;as=Table;g=meta.k8s.io;v=v1, application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+    )
+
+
+def decode(body: bytes, content_type: str) -> Any:
+    """The value of a JSON or YAML body. Raises BadRequest or UnsupportedMediaType."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind in ("application/yaml", "text/yaml", "application/x-yaml", "application/apply-patch+yaml"):
+        return _decode_yaml(body)
+    if kind in ("", "*/*", "application/json", "text/json") or kind.endswith("+json"):
+        if not body.strip():
+            return None
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise BadRequest(f"the body of the request was not valid JSON: {error}") from None
+    raise UnsupportedMediaType(
+        f"the body of the request was in an unknown format - accepted media types include: "
+        f"application/json, application/yaml (it was {kind})"
+    )
+
+
+def _decode_yaml(body: bytes) -> Any:
+    try:
+        if b"*" in body and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(body, Loader=_Loader)):
+            raise BadRequest("the body of the request was not valid YAML: aliases are not accepted")
+        # through JSON, so that dates and other things YAML knows and JSON does not come out as text
+        return orjson.loads(orjson.dumps(yaml.load(body, Loader=_Loader), default=str))
+    except (yaml.YAMLError, orjson.JSONDecodeError, TypeError, ValueError, RecursionError) as error:
+        where = getattr(error, "problem_mark", None)
+        at = f" (line {where.line + 1})" if where is not None else ""
+        what = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        raise BadRequest(f"the body of the request was not valid YAML: {what}{at}") from None
+
+
+def encode(value: Obj, shape: Form) -> bytes:
+    """An object in the client's form."""
+    if shape.yaml:
+        return yaml.safe_dump(value, sort_keys=True).encode()
+    return orjson.dumps(value)

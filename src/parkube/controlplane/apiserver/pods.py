@@ -1,0 +1,104 @@
+"""`pods/binding` and `pods/eviction`: what happens to a pod by a POST of another kind. No HTTP here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from parkube.controlplane.apiserver.special import Create
+from parkube.controlplane.registry.operations import Registry
+from parkube.controlplane.registry.options import ListOptions
+from parkube.controlplane.registry.resource import Context, Resource
+from parkube.kubeapi.client import GVR, PODS
+from parkube.kubeapi.errors import BadRequest, Conflict, InternalError, Obj, TooManyRequests
+from parkube.kubeapi.selectors import LabelSelector
+
+BUDGETS = GVR("policy", "v1", "poddisruptionbudgets")
+_MERGED = ("labels", "annotations")
+
+
+def handlers(registry: Registry, clock: Callable[[], float]) -> dict[tuple[GVR, str], Create]:
+    """The two handlers."""
+
+    async def binding(row: Resource, namespace: str, name: str, obj: Obj, context: Context) -> Obj:
+        node = str((obj.get("target") or {}).get("name") or "")
+        if not node:
+            raise BadRequest("target.name: Required value")
+        if (obj.get("target") or {}).get("kind") not in (None, "", "Node"):
+            raise BadRequest('target.kind: Unsupported value: supported values: "Node"')
+        meta = obj.get("metadata") or {}
+        stamp = datetime.fromtimestamp(int(clock()), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        await registry.mutate(
+            row, namespace, name, lambda pod: bind(pod, node, meta, stamp), context, "binding"
+        )
+        return _success(201)
+
+    async def eviction(row: Resource, namespace: str, name: str, obj: Obj, context: Context) -> Obj:
+        pod = (await registry.get(row, namespace, name)).object()
+        budgets = registry.catalogue.get(BUDGETS)
+        if budgets is not None and not _finished(pod):
+            found = await registry.list(budgets, namespace, ListOptions())
+            refuse_over_budget(pod, [stored.object() for stored in found.items])
+        options = obj.get("deleteOptions") or {}
+        if not isinstance(options, dict):
+            raise BadRequest("deleteOptions is an object")
+        dry = context if not options.get("dryRun") else Context(user=context.user, dry_run=True)
+        await registry.delete(row, namespace, name, options, dry)
+        return _success(201)
+
+    return {(PODS, "binding"): binding, (PODS, "eviction"): eviction}
+
+
+def bind(pod: Obj, node: str, meta: Obj, stamp: str) -> Obj:
+    """The pod, assigned to `node`; `meta` is the Binding's metadata. Raises Conflict when that cannot be."""
+    name = pod["metadata"]["name"]
+    if meta.get("uid") and meta["uid"] != pod["metadata"].get("uid"):
+        raise Conflict(f'Operation cannot be fulfilled on pods/binding "{name}": the pod was replaced by another one')
+    if pod["metadata"].get("deletionTimestamp"):
+        raise Conflict(f'Operation cannot be fulfilled on pods/binding "{name}": pod {name} is being deleted')
+    now = pod["spec"].get("nodeName")
+    if now:
+        raise Conflict(
+            f'Operation cannot be fulfilled on pods/binding "{name}": pod {name} is already assigned to node "{now}"'
+        )
+    pod = {**pod, "metadata": dict(pod["metadata"]), "spec": {**pod["spec"], "nodeName": node}}
+    for key in _MERGED:
+        if meta.get(key):
+            pod["metadata"][key] = {**(pod["metadata"].get(key) or {}), **meta[key]}
+    status = dict(pod.get("status") or {})
+    conditions = [c for c in status.get("conditions") or () if c.get("type") != "PodScheduled"]
+    conditions.append({"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": stamp})
+    pod["status"] = {**status, "conditions": conditions}
+    return pod
+
+
+def refuse_over_budget(pod: Obj, budgets: list[Obj]) -> None:
+    """Raise TooManyRequests when a PodDisruptionBudget allows no more disruption."""
+    labels = pod["metadata"].get("labels") or {}
+    matching = [
+        b for b in budgets
+        if (b.get("spec") or {}).get("selector") is not None
+        and LabelSelector.from_object(b["spec"]["selector"]).matches(labels)
+    ]  # fmt: skip
+    if len(matching) > 1:
+        raise InternalError(
+            "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
+        )
+    for budget in matching:
+        if not (budget.get("status") or {}).get("disruptionsAllowed"):
+            name = budget["metadata"]["name"]
+            raise TooManyRequests(
+                "Cannot evict pod as it would violate the pod's disruption budget.",
+                details={"causes": [{"reason": "DisruptionBudget", "message": f"The disruption budget {name} does not "
+                                     "allow a disruption now"}]},
+            )  # fmt: skip
+
+
+def _finished(pod: Obj) -> bool:
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed", "Pending")
+
+
+def _success(code: int) -> Obj:
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code}
+
+

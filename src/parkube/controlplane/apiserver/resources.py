@@ -1,0 +1,215 @@
+"""The generic handlers: every verb on every row of the catalogue. No kind is known here by name.
+
+Reading answers from the watch cache's bytes where the client takes plain JSON; nothing is decoded then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from parkube.controlplane.apiserver import params, patching, watching
+from parkube.controlplane.apiserver.http import Request, Response
+from parkube.controlplane.apiserver.negotiation import Form, decode, encode, form
+from parkube.controlplane.apiserver.router import Target
+from parkube.controlplane.apiserver.special import Special
+from parkube.controlplane.apiserver.tables import Tabulator, partial
+from parkube.controlplane.registry.kinds.subresources import subresource as speaks
+from parkube.controlplane.registry.operations import Registry
+from parkube.controlplane.registry.options import ListResult
+from parkube.controlplane.registry.resource import Context, Resource
+from parkube.controlplane.registry.stored import Stored
+from parkube.kubeapi.errors import BadRequest, MethodNotAllowed, NotFound, Obj
+
+_PLAIN = Form()
+_DETAILS = Form("Table", "v1")
+
+
+def no_such_resource() -> NotFound:
+    """The answer for a path where nothing is served."""
+    return NotFound("the server could not find the requested resource")
+
+
+class Resources:
+    """Answers requests for resources, once they are authorised."""
+
+    def __init__(self, registry: Registry, special: Special) -> None:
+        self._registry = registry
+        self._special = special
+
+    async def handle(self, request: Request, at: Target) -> Response | None:
+        """The answer; None when it went onto a stream or was taken over."""
+        row = at.row
+        if row is None:
+            raise no_such_resource()
+        namespace = at.namespace if row.namespaced else ""
+        if at.subresource:
+            self._known(row, at)
+        elif at.verb not in row.verbs:
+            raise MethodNotAllowed("the server does not allow this method on the requested resource")
+        verb = at.verb
+        if at.subresource and (raw := self._special.raw(row, at.subresource)) is not None:
+            return await raw(request, row, namespace, at.name)
+        if verb == "get":
+            return await self._get(request, row, namespace, at)
+        if verb == "list":
+            return await self._list(request, row, namespace)
+        if verb == "watch":
+            watching.start(self._registry, row, namespace, at.name, request, form(_accept(request)))
+            return None
+        if verb in ("create", "update", "patch"):
+            return await self._write(request, row, namespace, at)
+        if verb == "delete":
+            return await self._delete(request, row, namespace, at.name)
+        if verb == "deletecollection":
+            return await self._delete_collection(request, row, namespace)
+        raise MethodNotAllowed("the server does not allow this method on the requested resource")
+
+    def _known(self, row: Resource, at: Target) -> None:
+        if at.subresource not in row.subresources or at.rest:
+            raise no_such_resource()
+        verbs = speaks(row, at.subresource).verbs
+        if at.verb not in verbs:
+            raise MethodNotAllowed("the server does not allow this method on the requested resource")
+
+    async def _get(self, request: Request, row: Resource, namespace: str, at: Target) -> Response:
+        shape = form(_accept(request))
+        if at.subresource == "scale":
+            return self._one(shape, row, await self._registry.get_scale(row, namespace, at.name), request)
+        stored = await self._registry.get(row, namespace, at.name)
+        if shape is _PLAIN or shape == _PLAIN:
+            return Response(200, stored.value)
+        return self._one(shape, row, stored.object(), request)
+
+    def _one(self, shape: Form, row: Resource, obj: Obj, request: Request, status: int = 200) -> Response:
+        if shape.kind == "Table" and obj.get("kind") == row.kind:
+            meta = {"resourceVersion": (obj.get("metadata") or {}).get("resourceVersion", "")}
+            obj = Tabulator(row, shape.version, request.query.get("includeObject", "")).table([obj], meta)
+        elif shape.kind.startswith("Partial"):
+            obj = partial(obj, shape.version)
+        return Response(status, encode(obj, shape), shape.content_type)
+
+    async def _list(self, request: Request, row: Resource, namespace: str) -> Response:
+        shape = form(_accept(request))
+        result = await self._registry.list(row, namespace, params.list_options(request))
+        return Response(200, list_body(row, result, shape, request.query.get("includeObject", "")), shape.content_type)
+
+    async def _write(self, request: Request, row: Resource, namespace: str, at: Target) -> Response:
+        shape = form(_accept(request))
+        context = params.context(request)
+        kind = request.headers.get("content-type", "")
+        if at.verb == "patch":
+            patch_kind = patching.kind_of(kind, row)
+            change = patching.change(row, patch_kind, decode(request.body, kind))
+            obj = await self._registry.mutate(row, namespace, at.name, change, context, at.subresource)
+            return self._written(shape, row, obj, request, context, 200)
+        obj = self._body(row, at.subresource, decode(request.body, kind))
+        if at.verb == "update":
+            obj = await self._registry.update(row, namespace, at.name, obj, context, at.subresource)
+            return self._written(shape, row, obj, request, context, 200)
+        answer = self._special.create(row, at.subresource)
+        if answer is not None:
+            obj = await answer(row, namespace, at.name, obj, context)
+        elif at.name and not at.subresource:
+            raise MethodNotAllowed("POST goes to the collection, not to a name")
+        else:
+            obj = await self._registry.create(row, namespace, obj, context, at.subresource)
+        return self._written(shape, row, obj, request, context, 201)
+
+    def _written(
+        self, shape: Form, row: Resource, obj: Obj, request: Request, context: Context, status: int
+    ) -> Response:
+        if shape == _PLAIN:
+            response = Response(status, orjson.dumps(obj))
+        else:
+            response = self._one(shape, row, obj, request, status)
+        if context.warnings:
+            response.headers.extend(warning(text) for text in context.warnings)
+        return response
+
+    def _body(self, row: Resource, subresource: str, value: Any) -> Obj:
+        """The object of a POST or PUT; its kind and version are those of the path."""
+        if not isinstance(value, dict):
+            raise BadRequest("the body of the request is not an object" if value is not None else "the body is empty")
+        kind, group_version = row.kind, row.api_version
+        if subresource:
+            about = speaks(row, subresource)
+            kind = about.kind
+            if about.group or about.version:
+                group_version = f"{about.group}/{about.version}" if about.group else about.version
+        if not value.get("kind"):
+            value["kind"] = kind
+        if not value.get("apiVersion"):
+            value["apiVersion"] = group_version
+        if value["kind"] != kind:
+            raise BadRequest(
+                f"{value['kind']} in version {value['apiVersion']!r} cannot be handled as a {kind}: "
+                "the kind in the data does not match the resource of the path"
+            )
+        if value["apiVersion"] != group_version and not self._special.takes(subresource, str(value["apiVersion"])):
+            raise BadRequest(
+                f"the API version in the data ({value['apiVersion']}) does not match the expected API version "
+                f"({group_version})"
+            )
+        return value
+
+    async def _delete(self, request: Request, row: Resource, namespace: str, name: str) -> Response:
+        shape = form(_accept(request))
+        options = params.delete_options(request, decode(request.body, request.headers.get("content-type", "")))
+        context = params.delete_context(request, options)
+        obj = await self._registry.delete(row, namespace, name, options, context)
+        if obj.get("kind") == "Status":
+            return Response(200, encode(obj, shape), shape.content_type)
+        return self._written(shape, row, obj, request, context, 200)
+
+    async def _delete_collection(self, request: Request, row: Resource, namespace: str) -> Response:
+        shape = form(_accept(request))
+        options = params.delete_options(request, decode(request.body, request.headers.get("content-type", "")))
+        context = params.delete_context(request, options)
+        chosen = params.list_options(request)
+        result = await self._registry.delete_collection(row, namespace, chosen, options, context)
+        return Response(200, list_body(row, result, shape, request.query.get("includeObject", "")), shape.content_type)
+
+
+def _accept(request: Request) -> str:
+    return request.headers.get("accept", "")
+
+
+def warning(text: str) -> tuple[bytes, bytes]:
+    """A Warning header as kubectl prints it."""
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("\r", " ").replace("\n", " ")
+    return b"Warning", f'299 - "{quoted}"'.encode()
+
+
+def list_metadata(result: ListResult) -> Obj:
+    """A list's own metadata."""
+    metadata: Obj = {"resourceVersion": str(result.revision)}
+    if result.continue_:
+        metadata["continue"] = result.continue_
+        if result.remaining is not None:
+            metadata["remainingItemCount"] = result.remaining
+    return metadata
+
+
+def list_body(row: Resource, result: ListResult, shape: Form, include: str = "") -> bytes:
+    """A list in the form asked for."""
+    metadata, items = list_metadata(result), result.items
+    if shape.kind == "Table":
+        objects = (stored.object() for stored in items)
+        return encode(Tabulator(row, shape.version, include).table(objects, metadata), shape)
+    if shape.kind:
+        parts = [partial(stored.object(), shape.version) for stored in items]
+        api = f"meta.k8s.io/{shape.version}"
+        return encode(
+            {"kind": "PartialObjectMetadataList", "apiVersion": api, "metadata": metadata, "items": parts}, shape
+        )
+    if shape.yaml:
+        return encode(orjson.loads(_plain_list(row, metadata, items)), shape)
+    return _plain_list(row, metadata, items)
+
+
+def _plain_list(row: Resource, metadata: Obj, items: Sequence[Stored]) -> bytes:
+    start = orjson.dumps({"kind": row.list_kind, "apiVersion": row.api_version, "metadata": metadata})
+    return b"".join([start[:-1], b',"items":[', b",".join([stored.value for stored in items]), b"]}"])

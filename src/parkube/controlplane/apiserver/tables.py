@@ -1,0 +1,74 @@
+"""Tables and partial metadata: the forms in which kubectl reads lists. Knows no kind; cells are the row's columns'."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from parkube.controlplane.registry.columns.cells import AGE, NAME, since
+from parkube.controlplane.registry.resource import Column, Resource
+from parkube.kubeapi.errors import Obj
+
+_DEFAULT = (NAME, AGE)
+
+
+def columns_of(row: Resource) -> tuple[Column, ...]:
+    """The row's columns, Name first; Name and Age where it has none."""
+    if not row.columns:
+        return _DEFAULT
+    if row.columns[0].name.lower() != "name":
+        return (NAME, *row.columns)
+    return row.columns
+
+
+def definitions(columns: Iterable[Column]) -> list[Obj]:
+    """The `columnDefinitions` of a Table."""
+    return [
+        {"name": c.name, "type": c.type, "format": c.format, "description": c.description or c.name,
+         "priority": c.priority}
+        for c in columns
+    ]  # fmt: skip
+
+
+def partial(obj: Obj, version: str = "v1") -> Obj:
+    """The PartialObjectMetadata of an object."""
+    return {
+        "kind": "PartialObjectMetadata", "apiVersion": f"meta.k8s.io/{version}", "metadata": obj.get("metadata") or {},
+    }  # fmt: skip
+
+
+def _date(value: object) -> object:
+    """A printer column of dates shows how long ago; what is no time stays as it is."""
+    text = since(value)
+    return value if value and text == "<unknown>" else text
+
+
+class Tabulator:
+    """Makes Tables of one resource for one request. `include`: None, Metadata or Object."""
+
+    def __init__(self, row: Resource, version: str, include: str) -> None:
+        self._columns = columns_of(row)
+        self._version = version or "v1"
+        self._include = include or "Metadata"
+
+    def table(self, objects: Iterable[Obj], metadata: Obj, *, headers: bool = True) -> Obj:
+        """A Table of `objects`."""
+        return {
+            "kind": "Table", "apiVersion": f"meta.k8s.io/{self._version}", "metadata": metadata,
+            "columnDefinitions": definitions(self._columns) if headers else None,
+            "rows": [self._line(obj) for obj in objects],
+        }  # fmt: skip
+
+    def _line(self, obj: Obj) -> Obj:
+        cells = []
+        for column in self._columns:
+            try:
+                value = column.cell(obj)
+            except Exception:  # an object stored before its schema got stricter must not break every list
+                value = "<invalid>"
+            cells.append(_date(value) if column.type == "date" else value)
+        line: Obj = {"cells": cells}
+        if self._include == "Object":
+            line["object"] = obj
+        elif self._include != "None":
+            line["object"] = partial(obj, self._version)
+        return line
