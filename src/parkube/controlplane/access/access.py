@@ -1,0 +1,152 @@
+"""Puts the parts of this package together, and keeps them fed from the registry's watch caches.
+
+The registry wants the admissions and this wants the registry, so it is built first and brought to life later:
+
+    access = Access(key, clock=…)
+    registry = Registry(store, catalogue, access.admissions, …)
+    await registry.start()
+    await access.start(registry)
+
+What any part decides is its own affair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from random import Random, SystemRandom
+
+from parkube.controlplane.access.admission.certificates import CertificateRequests
+from parkube.controlplane.access.admission.escalation import EscalationCheck
+from parkube.controlplane.access.admission.lifecycle import NamespaceLifecycle
+from parkube.controlplane.access.admission.nodes import NodeRestriction
+from parkube.controlplane.access.admission.pools import ip_pool, port_pool
+from parkube.controlplane.access.admission.serviceaccounts import ServiceAccounts
+from parkube.controlplane.access.admission.services import ServiceAllocation
+from parkube.controlplane.access.admission.tolerations import DefaultTolerations
+from parkube.controlplane.access.authn import Authenticator, TokenSource
+from parkube.controlplane.access.authz import Authorizer
+from parkube.controlplane.access.bootstrap import Bootstrap
+from parkube.controlplane.access.facts import UID_KINDS, Facts
+from parkube.controlplane.access.feed import Feed, Route
+from parkube.controlplane.access.graph import NodeGraph
+from parkube.controlplane.access.nodes import NodeAuthorizer
+from parkube.controlplane.access.rbac import Rbac
+from parkube.controlplane.access.reviews import Reviews
+from parkube.controlplane.access.token_requests import TokenRequests
+from parkube.controlplane.access.tokens import DEFAULT_ISSUER, ServiceAccountTokens
+from parkube.controlplane.registry.operations import Registry
+from parkube.controlplane.registry.resource import Admission
+from parkube.kubeapi.client import (
+    CLUSTERROLEBINDINGS,
+    CLUSTERROLES,
+    GVR,
+    NAMESPACES,
+    NODES,
+    PODS,
+    ROLEBINDINGS,
+    ROLES,
+    SECRETS,
+    SERVICEACCOUNTS,
+    SERVICES,
+)
+from parkube.kubeapi.errors import Obj, ServiceUnavailable
+
+_UIDS = {"serviceaccounts": SERVICEACCOUNTS, "secrets": SECRETS, "nodes": NODES}
+
+
+class Access:
+    """Everything of this package that a server has one of.
+
+    `signing_key` is the service accounts' private key (PEM); `older_keys` are still believed. `token_sources` know
+    other bearer tokens (joining nodes). `clock` gives Unix seconds.
+    """
+
+    def __init__(
+        self, signing_key: bytes, *, older_keys: Sequence[bytes] = (), issuer: str = DEFAULT_ISSUER,
+        audiences: Sequence[str] = (), service_cidr: str = "10.43.0.0/16", node_ports: tuple[int, int] = (30000, 32767),
+        token_sources: Sequence[TokenSource] = (), clock: Callable[[], float] = time.time,
+        new_id: Callable[[], str] = lambda: str(uuid.uuid4()), random: Random | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:  # fmt: skip
+        random = random or SystemRandom()
+        self._registry: Registry | None = None
+        self._feed: Feed | None = None
+        self._bootstrap: Bootstrap | None = None
+        self.facts, self.graph, self.rbac = Facts(), NodeGraph(), Rbac()
+        self.tokens = ServiceAccountTokens(
+            signing_key, clock=clock, new_id=new_id, issuer=issuer, audiences=audiences, older_keys=older_keys
+        )
+        self.authenticator = Authenticator(self.tokens, self.facts, self.graph, clock=clock, sources=token_sources)
+        self.authorizer = Authorizer([NodeAuthorizer(self.graph), self.rbac])
+        self.reviews = Reviews(self.authenticator, self.authorizer, self.rbac).handlers()
+        self.token_requests = TokenRequests(self.tokens, self.read)
+        self._services = ServiceAllocation(ip_pool(service_cidr, random, clock), port_pool(node_ports, random, clock))
+        self.admissions: list[Admission] = [
+            NamespaceLifecycle(self.facts, self.read),
+            NodeRestriction(self.graph),
+            EscalationCheck(self.rbac, self.authorizer),
+            CertificateRequests(self.authorizer),
+            ServiceAccounts(self.read, random, sleep),
+            DefaultTolerations(),
+            self._services,
+        ]
+
+    async def start(self, registry: Registry) -> None:
+        """Fill the indices, then make sure that the cluster's own namespaces and roles are there."""
+        self._registry = registry
+        self._feed = Feed(registry, self._routes())
+        await self._feed.start()
+        self._bootstrap = Bootstrap(registry, self.rbac)
+        await self._bootstrap.start()
+
+    async def stop(self) -> None:
+        """End the subscriptions and background work."""
+        if self._feed is not None:
+            self._feed.stop()
+        if self._bootstrap is not None:
+            await self._bootstrap.stop()
+
+    async def read(self, gvr: GVR, namespace: str, name: str) -> Obj:
+        """An object out of the registry, for admissions. Raises NotFound."""
+        resource = self._registry.catalogue.get(gvr) if self._registry is not None else None
+        if self._registry is None or resource is None:
+            raise ServiceUnavailable("the server is starting")
+        return (await self._registry.get(resource, namespace, name)).object()
+
+    def _routes(self) -> list[Route]:
+        graph, services = self.graph, self._services
+        routes = [self._rbac_route(gvr) for gvr in (ROLES, ROLEBINDINGS, CLUSTERROLES, CLUSTERROLEBINDINGS)]
+        routes.append(self._fact_route("namespaces", NAMESPACES, settled=False))
+        routes.extend(self._fact_route(kind, _UIDS[kind], settled=True) for kind in UID_KINDS)
+        routes.append(Route(
+            PODS, graph.put, lambda pod: graph.drop(pod["metadata"]["namespace"], pod["metadata"]["name"]),
+            settled=lambda namespace, name: graph.pod(namespace, name) is not None,
+        ))  # fmt: skip
+        routes.append(Route(SERVICES, services.put, services.drop))
+        return routes
+
+    def _rbac_route(self, gvr: GVR) -> Route:
+        rbac, plural = self.rbac, gvr.resource
+
+        def put(obj: Obj) -> None:
+            rbac.put(plural, obj)
+            if plural == "clusterroles" and self._bootstrap is not None:
+                self._bootstrap.roles_changed()
+
+        def drop(obj: Obj) -> None:
+            rbac.drop(plural, obj)
+            if plural == "clusterroles" and self._bootstrap is not None:
+                self._bootstrap.roles_changed()
+
+        return Route(gvr, put, drop)
+
+    def _fact_route(self, plural: str, gvr: GVR, *, settled: bool) -> Route:
+        facts = self.facts
+
+        def drop(obj: Obj) -> None:
+            facts.drop(plural, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+
+        return Route(gvr, lambda obj: facts.put(plural, obj), drop, settled=lambda namespace, name: settled)

@@ -1,0 +1,127 @@
+"""What a cluster has from the start: its own namespaces, the default roles and bindings; and roles that add up.
+
+Missing rights of a default role are put back at each start, as Kubernetes does, unless the role says
+`rbac.authorization.kubernetes.io/autoupdate: "false"`. The rules of roles with an aggregationRule are written here;
+the authorizer does not wait for that. The data are `bootstrap_roles`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from parkube.controlplane.access.bootstrap_roles import cluster_role_bindings, cluster_roles
+from parkube.controlplane.access.rbac import Rbac
+from parkube.controlplane.access.rules import not_covered
+from parkube.controlplane.registry.operations import Registry
+from parkube.controlplane.registry.resource import SYSTEM, Context, Resource
+from parkube.kubeapi.client import CLUSTERROLEBINDINGS, CLUSTERROLES, GVR, NAMESPACES
+from parkube.kubeapi.errors import AlreadyExists, ApiError, NotFound, Obj
+from parkube.kubeapi.objects import copy
+
+SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+_AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
+
+
+class Bootstrap:
+    """Creates what is missing, then keeps aggregated roles written out."""
+
+    def __init__(self, registry: Registry, rbac: Rbac) -> None:
+        self._registry, self._rbac = registry, rbac
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """All is there when this returns."""
+        # Written together: the store commits them as one group.
+        namespaces = [
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in SYSTEM_NAMESPACES
+        ]
+        await asyncio.gather(
+            *(self._ensure(NAMESPACES, obj) for obj in namespaces),
+            *(self._ensure(CLUSTERROLES, obj) for obj in self._with_sums(list(cluster_roles()))),
+            *(self._ensure(CLUSTERROLEBINDINGS, obj) for obj in cluster_role_bindings()),
+        )
+        self._task = asyncio.create_task(self._run(), name="cluster role aggregation")
+
+    async def stop(self) -> None:
+        """End the background task."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def roles_changed(self) -> None:
+        """A ClusterRole came, changed or went: sums may be stale."""
+        self._changed.set()
+
+    def _with_sums(self, roles: list[Obj]) -> list[Obj]:
+        """The default roles with the rules that the aggregates will have, so that none has to be written twice."""
+        alone = Rbac()
+        for role in roles:
+            alone.put("clusterroles", role)
+        sums = alone.aggregated()
+        return [{**role, "rules": sums.get(role["metadata"]["name"], role["rules"])} for role in roles]
+
+    async def _ensure(self, gvr: GVR, wanted: Obj) -> None:
+        resource = self._registry.catalogue.get(gvr)
+        assert resource is not None, gvr
+        name = wanted["metadata"]["name"]
+        try:
+            found = (await self._registry.get(resource, "", name)).object()
+        except NotFound:
+            try:
+                await self._registry.create(resource, "", copy(wanted), Context(SYSTEM))
+            except AlreadyExists:
+                pass
+            return
+        if gvr == NAMESPACES or (found["metadata"].get("annotations") or {}).get(_AUTOUPDATE) != "true":
+            return
+        if _completed(found, wanted) != found:
+            await self._registry.mutate(resource, "", name, lambda obj: _completed(obj, wanted), Context(SYSTEM))
+
+    async def _run(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            try:
+                await self.write_sums()
+            except ApiError:
+                continue  # the next change brings us back
+
+    async def write_sums(self) -> None:
+        """Write the rules of every aggregated ClusterRole that are not what they ought to be."""
+        resource = self._registry.catalogue.get(CLUSTERROLES)
+        assert resource is not None
+        for name, rules in self._rbac.aggregated().items():
+            await self._write_sum(resource, name, rules)
+
+    async def _write_sum(self, resource: Resource, name: str, rules: list[Obj]) -> None:
+        try:
+            found = (await self._registry.get(resource, "", name)).object()
+            if (found.get("rules") or []) != rules:
+                change = {"rules": rules}
+                await self._registry.mutate(resource, "", name, lambda obj: {**obj, **copy(change)}, Context(SYSTEM))
+        except NotFound:
+            pass
+
+
+def _completed(found: Obj, wanted: Obj) -> Obj:
+    """`found` with what it lacks of `wanted`: rules it does not cover, subjects, labels. Nothing is taken away."""
+    result = copy(found)
+    metadata = result["metadata"]
+    metadata["labels"] = {**(metadata.get("labels") or {}), **wanted["metadata"]["labels"]}
+    if "aggregationRule" in wanted:
+        result["aggregationRule"] = copy(wanted["aggregationRule"])
+    elif wanted.get("rules"):
+        missing = not_covered(wanted["rules"], found.get("rules") or [])
+        if missing:
+            result["rules"] = [*(found.get("rules") or []), *missing]
+    if wanted.get("subjects"):
+        result["subjects"] = _joined(found.get("subjects") or [], wanted["subjects"])
+    return result
+
+
+def _joined(have: Iterable[Obj], wanted: Iterable[Obj]) -> list[Obj]:
+    result = list(have)
+    result.extend(subject for subject in wanted if subject not in result)
+    return result
