@@ -6,7 +6,7 @@ It moves plain dicts and knows no kind by name beyond the GVRs listed here.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -77,7 +77,7 @@ class Client(Protocol):
         ...
 
     async def patch(
-        self, gvr: GVR, name: str, patch: Obj | list[Obj], namespace: str = "", *,
+        self, gvr: GVR, name: str, patch: Obj | Sequence[Obj], namespace: str = "", *,
         kind: PatchType = PatchType.MERGE, subresource: str = "",
     ) -> Obj: ...  # fmt: skip
 

@@ -1,24 +1,56 @@
 """The generic verbs over the catalogue: what every resource's get, list, create, update, delete and watch have in
 common. Knows no kind by name, no HTTP, and no authorization.
+
+The way of a write: decode by schema, defaults, strategy, admission, validation, conversion, compare-and-set; the
+watch cache hears of it from the store, so that whoever reads after the answer reads what was written.
 """
 
 from __future__ import annotations
 
+import asyncio
+import random
 import time
 import uuid
 from collections.abc import Callable, Sequence
 
+from parkube.controlplane.registry import deletion, metadata, scale, schemas
+from parkube.controlplane.registry.cache import Hint, ResourceCache
+from parkube.controlplane.registry.caches import Caches
 from parkube.controlplane.registry.catalogue import Catalogue
+from parkube.controlplane.registry.deletion import Verdict
+from parkube.controlplane.registry.listing import in_version, page
 from parkube.controlplane.registry.options import ListOptions, ListResult, WatchOptions
 from parkube.controlplane.registry.resource import Admission, Context, Resource
-from parkube.controlplane.registry.stored import Stored
-from parkube.controlplane.registry.watching import Sink, Subscription
-from parkube.controlplane.storage.port import Store
-from parkube.kubeapi.errors import Obj
+from parkube.controlplane.registry.stored import Stored, encode, fields_of
+from parkube.controlplane.registry.watching import Sink, Subscription, WatchItem
+from parkube.controlplane.storage.port import RevisionMismatch, Store, StoreFull
+from parkube.kubeapi.errors import (
+    ApiError,
+    BadRequest,
+    Cause,
+    NotFound,
+    Obj,
+    already_exists,
+    conflict,
+    invalid,
+    not_found,
+)
+
+__all__ = ["ListOptions", "ListResult", "Registry", "Stored", "Subscription", "WatchItem", "WatchOptions"]
+
+_ATTEMPTS = 32  # of a read-modify-write among busy writers
+_NAMES = 8  # tries of a generated name
+_DELETIONS = 64  # of a collection at a time
+
+
+class InsufficientStorage(ApiError):
+    """The server's disk is full."""
+
+    code, reason = 507, "InsufficientStorage"
 
 
 class Registry:
-    """One per server. Everything runs on one event loop."""
+    """One per server. Everything runs on one event loop. Objects given to it are its own from then on."""
 
     def __init__(
         self,
@@ -28,55 +60,240 @@ class Registry:
         *,
         clock: Callable[[], float] = time.time,
         new_uid: Callable[[], str] = lambda: str(uuid.uuid4()),
+        random_below: Callable[[int], int] = random.randrange,
     ) -> None:
         self.store, self.catalogue, self.admissions = store, catalogue, list(admissions)
-        self._clock, self._new_uid = clock, new_uid
+        self._clock, self._new_uid, self._random_below = clock, new_uid, random_below
+        self.caches = Caches(store, catalogue)
 
     @property
     def revision(self) -> int:
         """The last revision that the watch caches have seen."""
-        raise NotImplementedError
+        return self.caches.revision
 
     async def start(self) -> None:
-        """Fill the watch caches."""
-        raise NotImplementedError
+        """Fill the watch caches; the store was started before."""
+        await self.caches.start()
 
     async def close(self) -> None:
         """End all watches; the store stays open."""
-        raise NotImplementedError
+        self.caches.close()
+
+    # -- reading
+
+    def _current(self, r: Resource, namespace: str, name: str) -> tuple[ResourceCache, Stored]:
+        cache = self.caches.of(r)
+        stored = cache.items.get(r.key(namespace, name))
+        if stored is None:
+            raise not_found(r.gvr.resource, r.gvr.group, name)
+        return cache, stored
 
     async def get(self, r: Resource, namespace: str, name: str) -> Stored:
         """One object, in the row's version. Raises NotFound."""
-        raise NotImplementedError
+        return in_version(r, self._current(r, namespace, name)[1])
+
+    async def get_scale(self, r: Resource, namespace: str, name: str) -> Obj:
+        """The object's Scale. Raises NotFound."""
+        return scale.scale_of(r, (await self.get(r, namespace, name)).object())
 
     async def list(self, r: Resource, namespace: str, options: ListOptions) -> ListResult:
-        """A page of objects, in the row's version. Raises Expired, BadRequest."""
-        raise NotImplementedError
+        """A page of objects, in the row's version. Raises Expired, BadRequest, Timeout."""
+        return await page(self.caches.of(r), self.store, r, namespace, options, self.revision)
+
+    def watch(self, r: Resource, namespace: str, options: WatchOptions, sink: Sink) -> Subscription:
+        """Tell `sink` of changes, from the next tick of the loop on. Raises Expired, BadRequest, Timeout."""
+        return self.caches.watch(r, namespace, options, sink)
+
+    # -- writing
 
     async def create(self, r: Resource, namespace: str, obj: Obj, ctx: Context, subresource: str = "") -> Obj:
         """Raises AlreadyExists, Invalid, BadRequest, Forbidden."""
-        raise NotImplementedError
+        cache = self.caches.of(r)
+        meta = metadata.prepare(obj, r, namespace)
+        if meta.get("resourceVersion"):
+            raise BadRequest("resourceVersion should not be set on objects to be created")
+        missing = schemas.decode(r, obj, ctx)
+        meta = obj["metadata"]
+        base = "" if meta.get("name") else meta.get("generateName") or ""
+        metadata.stamp(meta, self._clock(), self._new_uid())
+        r.strategy.default(obj)
+        r.strategy.prepare_create(obj)
+        if base:
+            meta["name"] = metadata.generated_name(base, self._random_below)
+        await self._admit("CREATE", r, subresource, namespace, meta.get("name") or "", obj, None, ctx)
+        self._refuse(r, obj, missing + metadata.faults(obj, None, r) + r.strategy.validate(obj, None, subresource))
+        for attempt in range(_NAMES if base else 1):
+            if attempt:
+                meta["name"] = metadata.generated_name(base, self._random_below)
+            key = r.key(namespace, meta["name"])
+            if key in cache.items:
+                continue
+            if ctx.dry_run:
+                return obj
+            try:
+                return await self._put(cache, r, key, obj, 0)
+            except RevisionMismatch:
+                continue
+        raise already_exists(r.gvr.resource, r.gvr.group, meta["name"])
 
-    async def update(self, r: Resource, namespace: str, name: str, obj: Obj, ctx: Context, subresource: str = "") -> Obj:
+    async def update(
+        self, r: Resource, namespace: str, name: str, obj: Obj, ctx: Context, subresource: str = ""
+    ) -> Obj:
         """Raises NotFound, Conflict, Invalid, BadRequest, Forbidden."""
-        raise NotImplementedError
+        if subresource == "scale":
+            return await self.mutate(r, namespace, name, lambda _: obj, ctx, "scale")
+        meta = metadata.prepare(obj, r, namespace)
+        if meta.get("name", name) != name:
+            raise BadRequest(
+                f"the name of the object ({meta['name']}) does not match the name on the URL ({name})"
+            )
+        meta["name"] = name
+        wanted, uid = meta.get("resourceVersion"), meta.get("uid")
+        missing = schemas.decode(r, obj, ctx)
+        for _ in range(_ATTEMPTS):
+            cache, stored = self._current(r, namespace, name)
+            if wanted and wanted != str(stored.revision):
+                raise conflict(r.gvr.resource, r.gvr.group, name)
+            old = in_version(r, stored).object()
+            deletion.check_preconditions(old, {"preconditions": {"uid": uid}}, r)
+            new = obj if wanted else _shallow(obj)
+            try:
+                return await self._replace(cache, r, stored, old, new, missing, ctx, subresource)
+            except RevisionMismatch:
+                if wanted:
+                    raise conflict(r.gvr.resource, r.gvr.group, name) from None
+        raise conflict(r.gvr.resource, r.gvr.group, name)
 
     async def mutate(
         self, r: Resource, namespace: str, name: str, change: Callable[[Obj], Obj], ctx: Context, subresource: str = ""
     ) -> Obj:
-        """Read, change, write; again when another writer came between."""
-        raise NotImplementedError
+        """Read, change, write; again when another writer came between. `change` gets a copy and may change it; with
+        the subresource `scale` it gets and gives a Scale, and so does this."""
+        for _ in range(_ATTEMPTS):
+            cache, stored = self._current(r, namespace, name)
+            view = in_version(r, stored)
+            old = view.object()
+            new = _scaled(r, view, change) if subresource == "scale" else change(view.object())
+            meta = metadata.prepare(new, r, namespace)
+            if meta.get("name") != name:
+                raise BadRequest("metadata.name: the name of an object may not be changed")
+            deletion.check_preconditions(old, {"preconditions": {"uid": meta.get("uid")}}, r)
+            if meta.get("resourceVersion") not in (None, "", str(stored.revision)):
+                raise conflict(r.gvr.resource, r.gvr.group, name)
+            missing = schemas.decode(r, new, ctx)
+            try:
+                written = await self._replace(cache, r, stored, old, new, missing, ctx, subresource)
+            except RevisionMismatch:
+                continue
+            return scale.scale_of(r, written) if subresource == "scale" else written
+        raise conflict(r.gvr.resource, r.gvr.group, name)
 
     async def delete(self, r: Resource, namespace: str, name: str, options: Obj, ctx: Context) -> Obj:
-        """The object while it lingers (grace, finalizers), else as it was last, or a Status Success."""
-        raise NotImplementedError
+        """The object while it lingers (grace, finalizers), else a Status Success. Raises NotFound, Conflict."""
+        deletion.check_options(options)
+        dry = ctx.dry_run or "All" in (options.get("dryRun") or ())
+        for _ in range(_ATTEMPTS):
+            cache, stored = self._current(r, namespace, name)
+            obj = in_version(r, stored).object()
+            deletion.check_preconditions(obj, options, r)
+            await self._admit("DELETE", r, "", namespace, name, None, obj, ctx)
+            uid = obj["metadata"].get("uid", "")
+            verdict = deletion.mark(obj, options, r, self._clock())
+            if verdict is Verdict.SAME or (dry and verdict is Verdict.CHANGED):
+                return obj
+            try:
+                if verdict is Verdict.CHANGED:
+                    return await self._put(cache, r, stored.key, obj, stored.revision)
+                if not dry:
+                    await self.store.delete(stored.key, expected=stored.revision)
+            except RevisionMismatch:
+                continue
+            except StoreFull as error:
+                raise InsufficientStorage(str(error)) from error
+            return _deleted(r, name, uid)
+        raise conflict(r.gvr.resource, r.gvr.group, name)
 
     async def delete_collection(
         self, r: Resource, namespace: str, options: ListOptions, delete_options: Obj, ctx: Context
     ) -> ListResult:
         """Delete what a list with `options` finds; what was found."""
-        raise NotImplementedError
+        deletion.check_options(delete_options)
+        found = await self.list(r, namespace, options)
+        for start in range(0, len(found.items), _DELETIONS):
+            part = found.items[start : start + _DELETIONS]
+            await asyncio.gather(*[self._delete_one(r, item, delete_options, ctx) for item in part])
+        return found
 
-    def watch(self, r: Resource, namespace: str, options: WatchOptions, sink: Sink) -> Subscription:
-        """Tell `sink` of changes. Raises Expired, BadRequest."""
-        raise NotImplementedError
+    async def _delete_one(self, r: Resource, item: Stored, options: Obj, ctx: Context) -> None:
+        try:
+            await self.delete(r, item.namespace, item.name, dict(options), ctx)
+        except NotFound:
+            pass
+
+    # -- what writes share
+
+    async def _replace(
+        self, cache: ResourceCache, r: Resource, stored: Stored, old: Obj, new: Obj, missing: Sequence[Cause],
+        ctx: Context, subresource: str,
+    ) -> Obj:  # fmt: skip
+        """`new` in place of `old`, which is `stored`. Raises RevisionMismatch when another writer was faster."""
+        strategy = r.strategy
+        strategy.default(new)
+        metadata.carry_over(new["metadata"], old["metadata"])
+        new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
+        strategy.prepare_update(new, old, subresource)
+        await self._admit("UPDATE", r, subresource, stored.namespace, stored.name, new, old, ctx)
+        faults = [*missing, *metadata.faults(new, old, r), *strategy.validate(new, old, subresource)]
+        self._refuse(r, new, faults)
+        if new == old:
+            return old
+        if ctx.dry_run:
+            return new
+        if new["metadata"].get("deletionTimestamp") and deletion.gone_by_update(new, r):
+            await self.store.delete(stored.key, expected=stored.revision)
+            return new
+        return await self._put(cache, r, stored.key, new, stored.revision, strategy.volatile(new, old))
+
+    async def _put(
+        self, cache: ResourceCache, r: Resource, key: str, obj: Obj, expected: int, volatile: bool = False
+    ) -> Obj:
+        """Store `obj` (in the row's version); it, with its new resourceVersion."""
+        kept = r.to_storage(obj) if r.to_storage else obj
+        value = encode(kept)
+        cache.hints[id(value)] = Hint(kept["metadata"].get("labels") or {}, fields_of(kept, cache.labels))
+        try:
+            revision = await self.store.put(key, value, expected=expected, volatile=volatile)
+        except StoreFull as error:
+            raise InsufficientStorage(str(error)) from error
+        finally:
+            cache.hints.pop(id(value), None)
+        obj["metadata"]["resourceVersion"] = str(revision)
+        return obj
+
+    async def _admit(
+        self, operation: str, r: Resource, subresource: str, namespace: str, name: str,
+        new: Obj | None, old: Obj | None, ctx: Context,
+    ) -> None:  # fmt: skip
+        for admission in self.admissions:
+            await admission.admit(operation, r, subresource, namespace, name, new, old, ctx)
+
+    @staticmethod
+    def _refuse(r: Resource, obj: Obj, faults: Sequence[Cause]) -> None:
+        if faults:
+            named = obj["metadata"].get("name") or obj["metadata"].get("generateName") or ""
+            raise invalid(r.kind, r.gvr.group, named, faults)
+
+
+def _shallow(obj: Obj) -> Obj:
+    """A copy for one attempt: what the generic rules set is apart, the rest is shared."""
+    return {**obj, "metadata": dict(obj["metadata"])}
+
+
+def _scaled(r: Resource, stored: Stored, change: Callable[[Obj], Obj]) -> Obj:
+    obj = stored.object()
+    return scale.apply_scale(r, obj, change(scale.scale_of(r, obj)))
+
+
+def _deleted(r: Resource, name: str, uid: str) -> Obj:
+    details: Obj = {"name": name, **({"group": r.gvr.group} if r.gvr.group else {}), "kind": r.gvr.resource, "uid": uid}
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from parkube.kubeapi.client import GVR
 from parkube.kubeapi.errors import Cause, Obj
@@ -42,6 +42,8 @@ class Strategy:
     Subresource names are "" for the object itself, "status", "scale", …
     """
 
+    name_rule: ClassVar[str] = "subdomain"  # or label, label1035, path (anything that fits in a URL's path)
+
     def default(self, obj: Obj) -> None:
         """Fill in the API's documented defaults."""
 
@@ -62,6 +64,10 @@ class Strategy:
     def graceful_delete(self, obj: Obj, options: Obj) -> int | None:
         """Seconds of grace with which deletion is to be marked instead of done; None: delete at once."""
         return None
+
+    def linger(self, obj: Obj) -> bool:
+        """Whether a deleted object must stay for more than `metadata.finalizers`; may mark `obj` (its phase)."""
+        return False
 
 
 class Column(NamedTuple):

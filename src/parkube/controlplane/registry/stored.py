@@ -6,6 +6,7 @@ spliced in as metadata's first field when the revision is known. Nothing here kn
 
 from __future__ import annotations
 
+from sys import intern
 from typing import Any
 
 import orjson
@@ -42,6 +43,11 @@ class Stored:
         """The same object in other bytes: another version of its kind."""
         return Stored(self.key, self.namespace, self.name, self.revision, value, self.labels, self.fields)
 
+    def at(self, revision: int) -> Stored:
+        """The same state under another revision: what a DELETED event carries."""
+        value = resplice(self.value, revision)
+        return Stored(self.key, self.namespace, self.name, revision, value, self.labels, self.fields)
+
     def __repr__(self) -> str:
         return f"Stored({self.key}@{self.revision})"
 
@@ -62,11 +68,15 @@ def splice(value: bytes, revision: int) -> bytes:
     return b'%b"resourceVersion":"%d",%b' % (value[:at], revision, value[at:])
 
 
+def unsplice(value: bytes) -> bytes:
+    """Stored bytes of spliced ones."""
+    at = value.find(_METADATA) + len(_METADATA)
+    return value[:at] + value[value.index(b",", at) + 1 :]
+
+
 def resplice(value: bytes, revision: int) -> bytes:
     """Spliced bytes with another revision: what a DELETED event carries."""
-    at = value.find(_METADATA) + len(_METADATA)
-    rest = value.index(b",", at) + 1
-    return b'%b"resourceVersion":"%d",%b' % (value[:at], revision, value[rest:])
+    return splice(unsplice(value), revision)
 
 
 def share(labels: dict[str, str] | None) -> dict[str, str]:
@@ -88,4 +98,4 @@ def fields_of(obj: Obj, labels: tuple[FieldLabel, ...]) -> tuple[str, ...]:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else "" if value is None else str(value)
+    return intern(value if isinstance(value, str) else "" if value is None else str(value))
