@@ -1,0 +1,53 @@
+"""`parkube parking operator`: runs the operator with kopf until told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+import kopf
+
+from parkube.parking.operator.cluster import Cluster
+from parkube.parking.operator.handlers import World, register
+from parkube.parking.operator.platform import Platform
+
+
+async def run(namespace: str, platform_url: str, public_url: str, token: str, image: str) -> None:
+    """Serve the Garages of one namespace."""
+    registry = kopf.OperatorRegistry()
+    platform = Platform(platform_url, token)
+    register(registry, World(Cluster(namespace), platform, public_url, image))
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.persistence.finalizer = "parkube.io/operator"
+    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix="operator.parkube.io")
+    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix="operator.parkube.io")
+    try:
+        await kopf.operator(registry=registry, settings=settings, namespace=namespace, standalone=True)
+    finally:
+        await platform.close()
+
+
+def main(argv: Sequence[str]) -> int:
+    """Entry point of `parkube parking operator`; every option has its environment variable."""
+    parser = argparse.ArgumentParser(prog="parkube parking operator", description="Run the operator.")
+    environ = os.environ
+    parser.add_argument("--namespace", default=environ.get("PARKUBE_NAMESPACE", "parkube"))
+    parser.add_argument("--platform-url", default=environ.get("PARKUBE_PLATFORM_URL", ""))
+    parser.add_argument("--public-url", default=environ.get("PARKUBE_PUBLIC_URL", ""))
+    parser.add_argument("--garage-image", default=environ.get("PARKUBE_GARAGE_IMAGE", "docker.io/parkube/garage:dev"))
+    options = parser.parse_args(argv)
+    token = environ.get("PARKUBE_OPERATOR_TOKEN", "")
+    missing = [f"--{n}" for n in ("platform-url", "public-url") if not getattr(options, n.replace("-", "_"))]
+    missing += [] if token else ["PARKUBE_OPERATOR_TOKEN"]
+    if missing:
+        print(f"parkube: the operator needs {', '.join(missing)}", file=sys.stderr)
+        return 2
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    asyncio.run(run(options.namespace, options.platform_url, options.public_url, token, options.garage_image))
+    return 0
