@@ -60,7 +60,7 @@ def labels(obj: Obj) -> dict[str, str]:
     return (obj.get("metadata") or {}).get("labels") or {}
 
 
-def annotations(obj: Obj) -> dict[str, str]:
+def annotations_of(obj: Obj) -> dict[str, str]:
     """`metadata.annotations`, never None; read only."""
     return (obj.get("metadata") or {}).get("annotations") or {}
 
