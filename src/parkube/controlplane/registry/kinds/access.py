@@ -12,9 +12,13 @@ _GROUP = "rbac.authorization.k8s.io"
 class RoleStrategy(PlainStrategy):
     """Rules name verbs, and resources or paths."""
 
+    name_rule = "path"
+
 
 class RoleBindingStrategy(PlainStrategy):
     """The role that is bound stays."""
+
+    name_rule = "path"
 
 
 def rows() -> list[Resource]:
