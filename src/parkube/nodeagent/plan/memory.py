@@ -1,0 +1,66 @@
+"""What the agent remembers of a pod beyond what the runtime holds. The sync loop writes it, the plan reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from parkube.kubeapi.errors import Obj
+from parkube.nodeagent.plan.backoff import Backoff
+
+
+class PullState(StrEnum):
+    """Where a container's image stands."""
+
+    PULLING = "pulling"
+    PRESENT = "present"
+    FAILED = "failed"
+
+
+@dataclass(slots=True)
+class Pull:
+    """The image of the next start of a container."""
+
+    state: PullState
+    image_id: str = ""
+    reason: str = ""
+    message: str = ""
+    retry_at: float = 0.0
+
+
+@dataclass(slots=True)
+class Fault:
+    """Why a container could not be made or started, and when to try again."""
+
+    reason: str
+    message: str
+    until: float
+
+
+@dataclass(slots=True)
+class ProbeView:
+    """What the probes of one running container say so far."""
+
+    started: bool = True
+    ready: bool = True
+    live: bool = True  # False: it is to be killed
+    message: str = ""
+
+
+@dataclass(slots=True)
+class Memory:
+    """One pod's memory. It may be lost: the runtime and the last status written to the API make up for it."""
+
+    start_time: float
+    status: Obj = field(default_factory=dict)  # the last status written or read
+    volumes_ready: bool = False
+    volume_fault: str = ""
+    sandbox_fault: str = ""
+    sandbox_retry_at: float = 0.0
+    rejected: tuple[str, str] | None = None  # reason and message: never to be run
+    pulls: dict[str, Pull] = field(default_factory=dict)  # by container
+    pull_backoffs: dict[str, Backoff] = field(default_factory=dict)  # by container
+    backoffs: dict[str, Backoff] = field(default_factory=dict)  # by container
+    faults: dict[str, Fault] = field(default_factory=dict)  # by container
+    probes: dict[str, ProbeView] = field(default_factory=dict)  # by container id
+    stopped: bool = False  # its containers and sandbox were stopped for good
