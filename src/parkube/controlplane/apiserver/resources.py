@@ -24,7 +24,6 @@ from parkube.controlplane.registry.stored import Stored
 from parkube.kubeapi.errors import BadRequest, MethodNotAllowed, NotFound, Obj
 
 _PLAIN = Form()
-_DETAILS = Form("Table", "v1")
 
 
 def no_such_resource() -> NotFound:
@@ -77,9 +76,10 @@ class Resources:
     async def _get(self, request: Request, row: Resource, namespace: str, at: Target) -> Response:
         shape = form(_accept(request))
         if at.subresource == "scale":
-            return self._one(shape, row, await self._registry.get_scale(row, namespace, at.name), request)
+            scale = await self._registry.get_scale(row, namespace, at.name)
+            return Response(200, encode(scale, shape), shape.content_type)
         stored = await self._registry.get(row, namespace, at.name)
-        if shape is _PLAIN or shape == _PLAIN:
+        if shape == _PLAIN:
             return Response(200, stored.value)
         return self._one(shape, row, stored.object(), request)
 

@@ -1,0 +1,110 @@
+"""Builds one server's parts in the order in which they need each other. Starts nothing, listens nowhere."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from parkube.controlplane.access.access import Access
+from parkube.controlplane.apiserver import node_streams, pods, site, wellknown
+from parkube.controlplane.apiserver.app import App
+from parkube.controlplane.apiserver.discovery import Discovery
+from parkube.controlplane.apiserver.local import LocalClient
+from parkube.controlplane.apiserver.resources import Resources
+from parkube.controlplane.apiserver.special import Create, Special
+from parkube.controlplane.main.config import ServerConfig
+from parkube.controlplane.pki import Pki
+from parkube.controlplane.registry.kinds import builtin_catalogue
+from parkube.controlplane.registry.operations import Registry
+from parkube.controlplane.registry.resource import Context, Resource
+from parkube.controlplane.storage.port import Store
+from parkube.controlplane.tunnel.site import Site
+from parkube.controlplane.tunnel.tunnels import Tunnels
+from parkube.kubeapi.client import GVR, SERVICEACCOUNTS
+from parkube.kubeapi.errors import Obj
+
+
+@dataclass
+class Health:
+    """What /readyz says beside ping."""
+
+    waiting: dict[str, str] = field(default_factory=dict)
+
+    def check(self, name: str) -> Callable[[], str]:
+        """A check that fails until `done(name)`."""
+        self.waiting[name] = "not yet"
+        return lambda: self.waiting.get(name, "")
+
+    def done(self, name: str) -> None:
+        """That part is up."""
+        self.waiting.pop(name, None)
+
+
+@dataclass
+class Server:
+    """The parts, for whoever runs them."""
+
+    config: ServerConfig
+    pki: Pki
+    store: Store
+    registry: Registry
+    access: Access
+    special: Special
+    client: LocalClient
+    tunnels: Tunnels
+    app: App
+    health: Health
+
+
+def first_service_address(config: ServerConfig) -> str:
+    """The cluster IP of `default/kubernetes`: the first of the service range."""
+    return str(next(ipaddress.ip_network(config.service_cidr).hosts()))
+
+
+def assemble(
+    config: ServerConfig, pki: Pki, store: Store, address: str, *, clock: Callable[[], float] = time.time
+) -> Server:
+    """All parts of a server that clients reach at `address` (host:port)."""
+    access = Access(
+        pki.service_account_key, service_cidr=config.service_cidr, node_ports=config.service_node_port_range,
+        clock=clock,
+    )  # fmt: skip
+    catalogue = builtin_catalogue()
+    registry = Registry(store, catalogue, access.admissions, clock=clock, new_uid=lambda: str(uuid.uuid4()))
+    creates: dict[tuple[GVR, str], Create] = {(SERVICEACCOUNTS, "token"): _token(access)}
+    creates.update(pods.handlers(registry, clock))
+    app: App
+
+    tunnels = Tunnels(lambda user: app.protocol(user))
+    special = Special(creates, node_streams.handlers(registry, tunnels), access.reviews)
+    client = LocalClient(registry, special)
+    discovery = Discovery(catalogue, address)
+    app = App(catalogue, Resources(registry, special), access.authenticator, access.authorizer, discovery)
+    health = Health()
+    checks = {name: health.check(name) for name in ("store", "caches", "rbac/bootstrap-roles")}
+    wellknown.mount_version(app)
+    wellknown.mount_health(app, checks)
+    wellknown.OpenApi(catalogue).mount(app)
+    wellknown.mount_openid(app, access.tokens, address)
+    settings = {
+        "cluster_cidr": config.cluster_cidr, "service_cidr": config.service_cidr,
+        "cluster_domain": config.cluster_domain, "kubernetes_service": first_service_address(config),
+    }  # fmt: skip
+    site.mount_site(app, Site(pki, client, config.images_dir, settings), tunnels)
+    return Server(config, pki, store, registry, access, special, client, tunnels, app, health)
+
+
+def _token(access: Access) -> Create:
+    async def create(row: Resource, namespace: str, name: str, obj: Obj, context: Context) -> Obj:
+        return await access.token_requests.create(namespace, name, obj, context)
+
+    return create
+
+
+def utc_now() -> datetime:
+    """For what wants a datetime."""
+    return datetime.now(UTC)

@@ -1,0 +1,170 @@
+"""Runs one server: makes its keys, opens its store, listens, and winds down in order. Knows no Kubernetes rule.
+
+    keys -> store -> caches -> rights -> listening -> controllers -> (own agent)       SIGTERM: the same way back
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+from parkube.controlplane import pki as pki_room
+from parkube.controlplane.main.assemble import Server, assemble
+from parkube.controlplane.main.config import ServerConfig
+from parkube.controlplane.pki import PkiError
+from parkube.controlplane.pki.ensure import default_sans
+from parkube.controlplane.storage.memory import MemoryStore
+from parkube.controlplane.storage.port import Store, StoreError
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 2048
+HANDSHAKE = 30.0  # seconds
+
+
+class StartError(Exception):
+    """The server cannot start; the message is one sentence for the operator."""
+
+
+def main(config: ServerConfig) -> int:
+    """Run until SIGTERM or SIGINT; the exit code. What stands in the way of a start goes to stderr in one line."""
+    import uvloop
+
+    logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(config))
+    except (StartError, PkiError, StoreError) as error:
+        print(f"parkube server: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+async def run(config: ServerConfig, ready: asyncio.Event | None = None) -> None:
+    """Run until a signal (or cancellation). `ready` is set when clients are answered. Raises StartError and kin."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
+            loop.add_signal_handler(number, stop.set)
+    async with serving(config) as server:
+        print(f"parkube server is ready at https://{own_address(config)}:{config.https_listen_port}", flush=True)
+        if ready is not None:
+            ready.set()
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(_background(server))
+            await stop.wait()
+
+
+@contextlib.asynccontextmanager
+async def serving(config: ServerConfig) -> AsyncIterator[Server]:
+    """A server that answers clients; its controllers are not running yet."""
+    asyncio.get_running_loop().set_exception_handler(_quiet)
+    listener = _bind(config)
+    own = own_address(config)
+    address = f"{own}:{config.https_listen_port}"
+    sans = default_sans(config.service_cidr, config.cluster_domain, [own, config.node_ip], config.tls_san)
+    pki = await asyncio.to_thread(
+        pki_room.ensure, config.server_dir, sans=sans, token=config.token, agent_token=config.agent_token
+    )
+    store = _store(config)
+    server = assemble(config, pki, store, address)
+    async with contextlib.AsyncExitStack() as stack:
+        await store.start()
+        stack.push_async_callback(store.close)
+        server.health.done("store")
+        await server.registry.start()
+        stack.push_async_callback(server.registry.close)
+        server.health.done("caches")
+        listening = await asyncio.get_running_loop().create_server(
+            server.app.protocol, sock=listener, ssl=pki.server_ssl_context(), backlog=BACKLOG,
+            ssl_handshake_timeout=HANDSHAKE,
+        )  # fmt: skip
+        stack.callback(listening.close)
+        await server.access.start(server.registry)
+        stack.push_async_callback(server.access.stop)
+        server.health.done("rbac/bootstrap-roles")
+        url = f"https://127.0.0.1:{config.https_listen_port}"
+        pki.write_kubeconfig(config.write_kubeconfig, url, config.write_kubeconfig_mode)
+        gc.collect()
+        gc.freeze()
+        yield server
+        server.tunnels.close()
+        server.app.close()
+
+
+@contextlib.asynccontextmanager
+async def _background(server: Server) -> AsyncIterator[None]:
+    """Everything that works by itself while the server runs."""
+    jobs: list[Coroutine[Any, Any, None]] = [server.app.sweep(), server.tunnels.watch_over()]
+    tasks = [asyncio.create_task(_guard(job)) for job in jobs]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _guard(job: Coroutine[Any, Any, None]) -> None:
+    """A background job that dies is told, and does not take the server with it."""
+    try:
+        await job
+    except asyncio.CancelledError:
+        raise
+    except Exception:
+        log.exception("a background job died")
+
+
+def _store(config: ServerConfig) -> Store:
+    if config.memory_store:
+        return MemoryStore()
+    from parkube.controlplane.storage.sqlite import SqliteStore
+
+    config.database.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return SqliteStore(config.database)
+
+
+def _bind(config: ServerConfig) -> socket.socket:
+    """Take the port before anything is made. Raises StartError."""
+    family = socket.AF_INET6 if ":" in config.bind_address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((config.bind_address, config.https_listen_port))
+    except OSError as error:
+        sock.close()
+        where = f"{config.bind_address}:{config.https_listen_port}"
+        raise StartError(f"cannot listen on {where}: {error.strerror}; another program may hold that port") from None
+    return sock
+
+
+def own_address(config: ServerConfig) -> str:
+    """Where clients of this server's network reach it: as told, else the address of the default route."""
+    if config.advertise_address or config.node_ip:
+        return config.advertise_address or config.node_ip
+    if config.bind_address not in ("", "0.0.0.0", "::"):
+        return config.bind_address
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+        probe.connect(("192.0.2.1", 9))  # documentation address: nothing is sent
+        return str(probe.getsockname()[0])
+    return "127.0.0.1"
+
+
+def _quiet(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Broken handshakes and vanished clients are everyday; the rest is logged."""
+    error = context.get("exception")
+    if isinstance(error, (ssl.SSLError, ConnectionError, TimeoutError, BrokenPipeError)):
+        log.debug("client: %s", error)
+        return
+    loop.default_exception_handler(context)

@@ -1,0 +1,143 @@
+"""Paths to targets, Accept headers to forms, bodies to values, ages to words: the pure parts of the API server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from parkube.controlplane.apiserver.discovery import Discovery, _rank
+from parkube.controlplane.apiserver.negotiation import Form, decode, form
+from parkube.controlplane.apiserver.router import target
+from parkube.controlplane.registry.kinds import builtin_catalogue
+from parkube.kubeapi.errors import BadRequest, NotAcceptable, UnsupportedMediaType
+
+CATALOGUE = builtin_catalogue()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "expected"),
+    [
+        ("GET", "/api/v1/pods", {}, ("list", "pods", "", "", "")),
+        ("GET", "/api/v1/pods", {"watch": "1"}, ("watch", "pods", "", "", "")),
+        ("GET", "/api/v1/watch/namespaces/a/pods", {}, ("watch", "pods", "a", "", "")),
+        ("GET", "/api/v1/namespaces/a/pods/b", {}, ("get", "pods", "a", "b", "")),
+        ("GET", "/api/v1/namespaces/a/pods/b/log", {"follow": "true"}, ("get", "pods", "a", "b", "log")),
+        ("POST", "/api/v1/namespaces/a/pods/b/eviction", {}, ("create", "pods", "a", "b", "eviction")),
+        ("DELETE", "/apis/apps/v1/namespaces/a/deployments", {}, ("deletecollection", "deployments", "a", "", "")),
+        ("PATCH", "/apis/apps/v1/namespaces/a/deployments/d/scale", {}, ("patch", "deployments", "a", "d", "scale")),
+        ("GET", "/api/v1/namespaces", {}, ("list", "namespaces", "", "", "")),
+        ("GET", "/api/v1/namespaces/a", {}, ("get", "namespaces", "a", "a", "")),
+        ("PUT", "/api/v1/namespaces/a/finalize", {}, ("update", "namespaces", "a", "a", "finalize")),
+        ("HEAD", "/api/v1/nodes/n", {}, ("get", "nodes", "", "n", "")),
+    ],
+)
+def test_targets(method: str, path: str, query: dict[str, str], expected: tuple[str, ...]) -> None:
+    at = target(method, path, query, CATALOGUE)
+    assert at is not None
+    assert (at.verb, at.gvr.resource, at.namespace, at.name, at.subresource) == expected
+    assert at.row is not None
+
+
+@pytest.mark.parametrize("path", ["/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1", "/version", "/healthz/x"])
+def test_paths_that_are_no_resources(path: str) -> None:
+    assert target("GET", path, {}, CATALOGUE) is None
+
+
+def test_what_is_not_served_has_no_row() -> None:
+    at = target("GET", "/apis/nope.io/v1/things", {}, CATALOGUE)
+    assert at is not None
+    assert at.row is None
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("", Form()),
+        ("application/json, */*", Form()),
+        ("application/yaml", Form(yaml=True)),
+        (
+            "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json",
+            Form("Table", "v1"),
+        ),
+        ("application/json;as=Table;v=v9;g=meta.k8s.io,application/json", Form()),
+        ("application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json", Form()),
+        ("application/vnd.kubernetes.protobuf,application/json;q=0.5,application/yaml;q=0.9", Form(yaml=True)),
+    ],
+)
+def test_forms(accept: str, expected: Form) -> None:
+    assert form(accept) == expected
+
+
+def test_a_form_that_cannot_be_given() -> None:
+    with pytest.raises(NotAcceptable):
+        form("application/vnd.kubernetes.protobuf")
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "expected"),
+    [
+        (b'{"a":1}', "application/json", {"a": 1}),
+        (b"", "application/json", None),
+        (b"a: 2020-01-01\n", "application/yaml", {"a": "2020-01-01"}),
+        (b'[{"op":"remove","path":"/a"}]', "application/json-patch+json", [{"op": "remove", "path": "/a"}]),
+    ],
+)
+def test_bodies(body: bytes, kind: str, expected: Any) -> None:
+    assert decode(body, kind) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b'{"a":', "application/json"),
+        (b"\xff\xfe", "application/json"),
+        (b"[" * 2000, "application/json"),
+        (b"a: [", "application/yaml"),
+        (b"a: &x [b]\nc: *x\n", "application/yaml"),
+        (b"\x00", "application/yaml"),
+    ],
+)
+def test_bodies_that_cannot_be_read(body: bytes, kind: str) -> None:
+    with pytest.raises(BadRequest):
+        decode(body, kind)
+
+
+def test_a_body_in_a_form_that_is_not_read() -> None:
+    with pytest.raises(UnsupportedMediaType):
+        decode(b"k8s\x00", "application/vnd.kubernetes.protobuf")
+
+
+def test_versions_by_preference() -> None:
+    versions = ["v1alpha1", "v1beta2", "v2", "foo", "v1", "v1beta1", "v11alpha2", "v10"]
+    assert sorted(versions, key=_rank) == ["v10", "v2", "v1", "v1beta2", "v1beta1", "v11alpha2", "v1alpha1", "foo"]
+
+
+class Asked:
+    def __init__(self, path: str, **headers: str) -> None:
+        self.path, self.headers = path, headers
+
+
+def test_discovery_in_both_forms_lists_extensions_after_apps() -> None:
+    import orjson
+
+    discovery = Discovery(CATALOGUE, "127.0.0.1:6443")
+    plain = discovery.handle(Asked("/apis"))  # type: ignore[arg-type]
+    assert plain is not None
+    names = [g["name"] for g in orjson.loads(plain.body)["groups"]]
+    assert names.index("apps") < names.index("extensions")
+    accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
+    v2 = discovery.handle(Asked("/apis", accept=accept))  # type: ignore[arg-type]
+    assert v2 is not None
+    assert b"as=APIGroupDiscoveryList" in v2.content_type
+    assert [item["metadata"]["name"] for item in orjson.loads(v2.body)["items"]] == names
+    tag = dict(v2.headers)[b"ETag"].decode()
+    again = discovery.handle(Asked("/apis", **{"accept": accept, "if-none-match": tag}))  # type: ignore[arg-type]
+    assert again is not None
+    assert again.status == 304
+    core = discovery.handle(Asked("/api/v1"))  # type: ignore[arg-type]
+    assert core is not None
+    listed = {r["name"]: r for r in orjson.loads(core.body)["resources"]}
+    assert listed["pods/eviction"]["kind"] == "Eviction"
+    assert listed["pods/eviction"]["group"] == "policy"
+    assert discovery.handle(Asked("/apis/nope/v1")) is None  # type: ignore[arg-type]
