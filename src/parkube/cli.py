@@ -51,7 +51,7 @@ class Flag(NamedTuple):
 _TOKEN_FILE = Flag("token-file", "file that holds the token")
 _SERVER = (
     Flag("data-dir", "where all state lives (default /var/lib/parkube)", "path", short="-d"),
-    Flag("write-kubeconfig", "where the administrator's kubeconfig goes", "path", "", "PARKUBE_KUBECONFIG_OUTPUT", "-o"),
+    Flag("write-kubeconfig", "where the admin's kubeconfig goes", "path", "", "PARKUBE_KUBECONFIG_OUTPUT", "-o"),
     Flag("write-kubeconfig-mode", "its file mode, octal (default 600)", "mode", env="PARKUBE_KUBECONFIG_MODE"),
     Flag("bind-address", "address to listen on (default 0.0.0.0)"),
     Flag("https-listen-port", "port to listen on (default 6443)", "int"),

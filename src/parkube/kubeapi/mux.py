@@ -296,8 +296,8 @@ class Mux(asyncio.Protocol):
     """One end of the connection.
 
     `accept` makes the protocol for each stream that the peer opens. `dialled` is true at the end that opened the
-    connection. `on_lost` is called once when the connection below is gone. `heard` is set whenever bytes arrive:
-    whoever watches over dead peers clears it and looks again later (see `ping`).
+    connection. `on_lost` is called once when the connection below is gone. `heard` is set whenever bytes arrive and
+    `spoke` whenever some leave: whoever watches over dead peers clears them and looks again later (see `ping`).
     """
 
     def __init__(
@@ -317,7 +317,7 @@ class Mux(asyncio.Protocol):
         self._backlog: dict[Stream, None] = {}
         self._flushing = self._draining = False
         self.congested = False
-        self.heard = True
+        self.heard = self.spoke = True
         self.transport: asyncio.Transport | None = None
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
 
@@ -501,6 +501,7 @@ class Mux(asyncio.Protocol):
         self._flushing = False
         if self._out:
             out, self._out = self._out, []
+            self.spoke = True
             if self.transport is not None:
                 self.transport.write(b"".join(out))
 

@@ -29,8 +29,8 @@ from parkube.controlplane.pki.authority import (
     new_ca,
     new_key,
 )
-from parkube.controlplane.pki.errors import PkiError, TokenError
-from parkube.controlplane.pki.tokens import ca_hash, compose, parse
+from parkube.controlplane.pki.errors import PkiError
+from parkube.kubeapi.jointoken import TokenError, ca_hash, compose, parse
 
 RENEW_BEFORE = timedelta(days=90)
 _CLIENTS = {
@@ -141,6 +141,8 @@ def ensure(
         pairs = {name: _leaf(tls, name, client_ca, moment, *who, ()) for name, who in _CLIENTS.items()}
         service_key = _service_key(tls / "service.key")
         full, for_nodes = _tokens(server_dir, server_ca.pem, token, agent_token)
+    except TokenError as exc:
+        raise PkiError(str(exc)) from exc
     except OSError as exc:
         raise PkiError(f"cannot keep keys under {server_dir}: {exc.strerror or exc} ({exc.filename})") from exc
     return Pki(tls, server_ca.pem, client_ca, pairs["client-admin"], service_key, full, for_nodes, now)

@@ -7,7 +7,3 @@ class PkiError(Exception):
 
 class CsrError(PkiError):
     """A certificate signing request is malformed or asks for what it may not have."""
-
-
-class TokenError(PkiError):
-    """A token is malformed, or from another cluster."""

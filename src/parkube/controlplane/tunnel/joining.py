@@ -18,8 +18,8 @@ from typing import Any
 import orjson
 
 from parkube.controlplane.pki import Pki
-from parkube.controlplane.pki.errors import CsrError, TokenError
-from parkube.controlplane.pki.tokens import ca_hash, parse, same_secret
+from parkube.controlplane.pki.authority import certificate_names
+from parkube.controlplane.pki.errors import CsrError
 from parkube.controlplane.tunnel.answers import Answer, Ask, json_answer
 from parkube.controlplane.tunnel.tunnels import node_of
 from parkube.kubeapi.client import SECRETS, Client
@@ -32,6 +32,7 @@ from parkube.kubeapi.errors import (
     ServiceUnavailable,
     Unauthorized,
 )
+from parkube.kubeapi.jointoken import TokenError, ca_hash, parse, same_secret
 
 NAMESPACE = "kube-system"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
@@ -62,7 +63,8 @@ class Joining:
             certificate = self._pki.sign_node(body["csr"].encode(), node)
         except CsrError as exc:
             raise BadRequest(str(exc)) from exc
-        return json_answer(200, {"certificate": certificate.decode(), "settings": self._settings})
+        expires = certificate_names(certificate)[1].timestamp()
+        return json_answer(200, {"certificate": certificate.decode(), "expires": expires, "settings": self._settings})
 
     def _check_token(self, authorization: str) -> None:
         scheme, _, text = authorization.partition(" ")

@@ -9,9 +9,11 @@ import hashlib
 import hmac
 from typing import NamedTuple
 
-from parkube.controlplane.pki.errors import TokenError
-
 PREFIX = "K10"
+
+
+class TokenError(Exception):
+    """A token is empty, cut, or not one at all; the text is one sentence."""
 
 
 class Token(NamedTuple):
