@@ -18,6 +18,13 @@ from parkube.kubeapi.errors import Obj
 
 _REGISTRY = Path(__file__).resolve().parent.parent
 DEFINITIONS, NAMES, STAMP = "definitions.json", "names.json", "stamp"
+V2_PATHS, V2_DEFINITIONS, V2_PROTOBUF = "v2-paths.json", "v2-definitions.json", "v2.pb"
+V3_HASHES = "v3.json"
+
+
+def v3_file(group_version: str) -> str:
+    """The file of one group version's OpenAPI v3 document."""
+    return f"v3-{group_version.replace('/', '_')}.json"
 
 
 class GenerationFailed(Exception):

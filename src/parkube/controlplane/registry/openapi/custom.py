@@ -1,0 +1,65 @@
+"""OpenAPI definitions of custom resources, made from their rows. Built-in kinds have theirs from the published ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from parkube.controlplane.registry.openapi.paths import META
+from parkube.controlplane.registry.resource import Resource
+from parkube.controlplane.registry.schemas.definitions import GVK, REF
+from parkube.kubeapi.errors import Obj
+
+_API_VERSION = "APIVersion defines the versioned schema of this representation of an object."
+_KIND = "Kind is a string value representing the REST resource this object represents."
+
+
+def definition_name(row: Resource) -> str:
+    """`io.parkube.v1.Garage` for Garage of parkube.io/v1."""
+    return ".".join([*reversed(row.gvr.group.split(".")), row.gvr.version, row.kind])
+
+
+def definitions(rows: Iterable[Resource]) -> dict[str, Obj]:
+    """For each row its kind and its list."""
+    found: dict[str, Obj] = {}
+    for row in rows:
+        name = definition_name(row)
+        found[name] = _kind(row)
+        found[name + "List"] = _list(row, name)
+    return found
+
+
+def names(rows: Iterable[Resource]) -> dict[tuple[str, str, str], str]:
+    """Definition names by (group, version, kind)."""
+    found = {}
+    for row in rows:
+        group, version, _ = row.gvr
+        found[group, version, row.kind] = definition_name(row)
+        found[group, version, row.list_kind] = definition_name(row) + "List"
+    return found
+
+
+def _typed(row: Resource, kind: str, properties: Obj, more: Obj) -> Obj:
+    head = {
+        "apiVersion": {"description": _API_VERSION, "type": "string"},
+        "kind": {"description": _KIND, "type": "string"},
+    }
+    mark = {"group": row.gvr.group, "kind": kind, "version": row.gvr.version}
+    return {**more, "type": "object", "properties": head | properties, GVK: [mark]}
+
+
+def _kind(row: Resource) -> Obj:
+    schema = dict(row.schema or {"x-kubernetes-preserve-unknown-fields": True})
+    properties = {
+        key: value for key, value in (schema.get("properties") or {}).items() if key not in ("apiVersion", "kind")
+    }
+    properties["metadata"] = {"$ref": f"{REF}{META}ObjectMeta", "description": "Standard object's metadata."}
+    return _typed(row, row.kind, properties, schema)
+
+
+def _list(row: Resource, name: str) -> Obj:
+    properties = {
+        "items": {"type": "array", "items": {"$ref": REF + name}, "description": f"List of {row.gvr.resource}."},
+        "metadata": {"$ref": f"{REF}{META}ListMeta", "description": "Standard list metadata."},
+    }
+    more = {"description": f"{row.list_kind} is a list of {row.kind}", "required": ["items"]}
+    return _typed(row, row.list_kind, properties, more)

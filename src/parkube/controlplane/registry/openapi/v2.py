@@ -1,0 +1,92 @@
+"""OpenAPI v2 (Swagger 2.0) from operations and definitions. Makes dicts; `gnostic` makes protobuf of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from parkube.controlplane.registry.openapi.paths import PATCH_TYPES, Operation
+from parkube.kubeapi.errors import Obj
+
+HEAD: Obj = {"swagger": "2.0", "info": {"title": "Kubernetes", "version": "v1.36.0"}}
+_JSON = ["application/json"]
+_YAML = ["application/json", "application/yaml"]
+
+
+def paths(operations: Iterable[Operation]) -> dict[str, Obj]:
+    """The `paths` object."""
+    found: dict[str, Obj] = {}
+    for operation in operations:
+        found.setdefault(operation.path, _path_item(operation.path)).setdefault(operation.method, _operation(operation))
+    return found
+
+
+def _path_item(path: str) -> Obj:
+    names = [name for name in ("name", "namespace") if "{" + name + "}" in path]
+    if not names:
+        return {}
+    words = {"name": "name of the object", "namespace": "object name and auth scope, such as for teams and projects"}
+    return {
+        "parameters": [
+            {"description": words[name], "in": "path", "name": name, "required": True, "type": "string"}
+            for name in names
+        ]
+    }
+
+
+def _operation(operation: Operation) -> Obj:
+    parameters: list[Obj] = [
+        {"description": p.description, "in": "query", "name": p.name, "type": p.type} for p in operation.parameters
+    ]
+    if operation.body:
+        schema = {"$ref": "#/definitions/" + operation.body}
+        required = operation.method != "delete"
+        parameters.insert(
+            0, {"in": "body", "name": "body", "schema": schema, **({"required": True} if required else {})}
+        )
+    answer: Obj = {"description": "OK"}
+    if operation.answer:
+        answer["schema"] = {"$ref": "#/definitions/" + operation.answer}
+    return {
+        "consumes": list(PATCH_TYPES) if operation.action == "patch" else ["*/*"],
+        "operationId": operation.id,
+        "parameters": parameters,
+        "produces": _YAML if operation.answer else ["text/plain"],
+        "responses": {"200": answer, "401": {"description": "Unauthorized"}},
+        "schemes": ["https"],
+        "x-kubernetes-action": operation.action,
+        "x-kubernetes-group-version-kind": operation.gvk,
+    }
+
+
+_ONLY_V3 = (
+    "oneOf",
+    "anyOf",
+    "allOf",
+    "not",
+    "nullable",
+    "default",
+    "example",
+    "externalDocs",
+    "x-kubernetes-validations",
+)
+
+
+def downgraded(schema: Any) -> Any:
+    """A custom resource's schema as v2 can say it; what keeps unknown fields says nothing of its fields, so that
+    clients that check by v2 do not refuse them."""
+    if isinstance(schema, list):
+        return [downgraded(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    new = {key: value for key, value in schema.items() if key not in _ONLY_V3}
+    if new.get("x-kubernetes-int-or-string"):
+        new.pop("type", None)
+    if new.get("x-kubernetes-preserve-unknown-fields") or schema.get("nullable"):
+        new = {key: value for key, value in new.items() if key not in ("properties", "items", "type", "required")}
+    if "properties" in new:
+        new["properties"] = {key: downgraded(value) for key, value in new["properties"].items()}
+    for key in ("items", "additionalProperties"):
+        if key in new:
+            new[key] = downgraded(new[key])
+    return new
