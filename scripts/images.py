@@ -1,4 +1,4 @@
-"""Builds the container images on this machine, out of Debian packages and the hashed Python locks; no image registry is asked.
+"""Builds the container images on this machine, from Debian packages and the hashed Python locks; asks no registry.
 
 Each image is an OCI layout in a tar, `build/images/NAME.tar`, which `ctr images import`, the server's mirror
 (`server/images`) and the agent's import (`agent/images`) read alike. An image is built again only when what goes into
@@ -113,9 +113,9 @@ def python_layer(lock: str) -> Callable[[Path], None]:
     """A layer: the packages of one lock under /opt/parkube, wheels only, hashes checked."""
 
     def fill(into: Path) -> None:
-        run(ROOT / ".venv/bin/uv", "pip", "install", "--quiet", "--python", ROOT / ".venv/bin/python", "--require-hashes",
-            "--only-binary", ":all:", "--python-version", "3.11", "--target", into / "opt/parkube",
-            "-r", ROOT / f"requirements/{lock}.txt")  # fmt: skip
+        venv = ROOT / ".venv/bin"
+        run(venv / "uv", "pip", "install", "--quiet", "--require-hashes", "--python", venv / "python", "--only-binary", ":all:",
+            "--python-version", "3.11", "--target", into / "opt/parkube", "-r", ROOT / f"requirements/{lock}.txt")  # fmt: skip
         shutil.rmtree(into / "opt/parkube/bin", ignore_errors=True)
 
     return tree(fill)
@@ -158,7 +158,11 @@ def digest_of(paths: Iterable[str]) -> Callable[[], str]:
         found = hashlib.sha256()
         for path in paths:
             top = ROOT / path
-            files = sorted(p for p in top.rglob("*") if p.is_file() and "__pycache__" not in p.parts) if top.is_dir() else [top]
+            files = (
+                sorted(p for p in top.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+                if top.is_dir()
+                else [top]
+            )
             for file in files:
                 if file.exists():
                     found.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes())
@@ -169,11 +173,18 @@ def digest_of(paths: Iterable[str]) -> Callable[[], str]:
 
 def parkube_image(name: str, lock: str, extra: tuple[tuple[str, str], ...], *command: str) -> Image:
     """An image of the parking half: Debian's Python, one lock, our source."""
-    sources = ["src/parkube/parking", "src/parkube/cli.py", f"requirements/{lock}.txt", "scripts/images.py", *(e[0] for e in extra)]
+    sources = [
+        "src/parkube/parking",
+        "src/parkube/cli.py",
+        f"requirements/{lock}.txt",
+        "scripts/images.py",
+        *(e[0] for e in extra),
+    ]
     return Image(
         name, f"docker.io/parkube/{name}:dev", digest_of(sources),
         (debian("python3", "ca-certificates", "tzdata"), python_layer(lock), own_code(*extra)),
-        ("--config.env=PYTHONPATH=/opt/parkube", "--config.env=PYTHONDONTWRITEBYTECODE=1", "--config.env=PYTHONUNBUFFERED=1",
+        ("--config.env=PYTHONPATH=/opt/parkube", "--config.env=PYTHONDONTWRITEBYTECODE=1",
+         "--config.env=PYTHONUNBUFFERED=1",
          "--config.entrypoint=python3", "--config.entrypoint=-m", "--config.entrypoint=parkube.cli",
          *(f"--config.cmd={word}" for word in command), "--config.user=10001:10001", "--config.workingdir=/"),
     )  # fmt: skip
@@ -213,7 +224,10 @@ def build(image: Image) -> None:
         run("umoci", "gc", "--layout", layout)
         index = json.loads((layout / "index.json").read_text())
         for manifest in index["manifests"]:
-            manifest["annotations"] = {"io.containerd.image.name": image.ref, "org.opencontainers.image.ref.name": image.ref}
+            manifest["annotations"] = {
+                "io.containerd.image.name": image.ref,
+                "org.opencontainers.image.ref.name": image.ref,
+            }
         (layout / "index.json").write_text(json.dumps(index))
         part = IMAGES / f".{image.name}.part"
         with tarfile.open(part, "w") as tar:
