@@ -28,7 +28,8 @@ class Labels(dict[str, str]):
     __slots__ = ("__weakref__",)
 
 
-_labels: WeakValueDictionary[tuple[tuple[str, str], ...], Labels] = WeakValueDictionary()
+_LabelKey = tuple[tuple[str, str], ...]
+_labels: WeakValueDictionary[_LabelKey, Labels] = WeakValueDictionary()
 
 
 def shared_labels(labels: Mapping[str, str] | None) -> Labels:
@@ -68,11 +69,15 @@ def owners_of(metadata: Obj) -> tuple[Owner, ...]:
         return ()
     return tuple(
         Owner(
-            r.get("uid", ""), r.get("kind", ""), r.get("name", ""), r.get("apiVersion", ""),
-            bool(r.get("controller")), bool(r.get("blockOwnerDeletion")),
+            r.get("uid", ""),
+            r.get("kind", ""),
+            r.get("name", ""),
+            r.get("apiVersion", ""),
+            bool(r.get("controller")),
+            bool(r.get("blockOwnerDeletion")),
         )
         for r in references
-    )  # fmt: skip
+    )
 
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
@@ -132,13 +137,14 @@ def _requests(spec: Obj) -> dict[str, int]:
 
 def _unpin(affinity: Obj | None) -> tuple[Obj | None, str]:
     """Node affinity without the `metadata.name` field that all its terms share, and that name."""
-    terms = ((affinity or {}).get("requiredDuringSchedulingIgnoredDuringExecution") or {}).get("nodeSelectorTerms") or ()
+    required: Obj = (affinity or {}).get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    terms: list[Obj] = required.get("nodeSelectorTerms") or []
     name, rest = "", []
     for term in terms:
-        fields = term.get("matchFields") or ()
+        fields: list[Obj] = term.get("matchFields") or []
         if len(fields) != 1 or fields[0].get("key") != "metadata.name" or fields[0].get("operator") != "In":
             return affinity, ""
-        values = fields[0].get("values") or ()
+        values: list[str] = fields[0].get("values") or []
         if len(values) != 1 or (name and name != values[0]):
             return affinity, ""
         name = values[0]
@@ -165,10 +171,18 @@ def shape_of(spec: Obj) -> tuple[PodShape, str]:
     ]
     key = orjson.dumps(
         [
-            spec.get("nodeSelector"), node_affinity, pod_terms, spec.get("tolerations"), containers, len(spec.get("containers") or ()),
-            spec.get("overhead"), spec.get("schedulerName"), bool(spec.get("schedulingGates")), spec.get("hostNetwork"),
+            spec.get("nodeSelector"),
+            node_affinity,
+            pod_terms,
+            spec.get("tolerations"),
+            containers,
+            len(spec.get("containers") or ()),
+            spec.get("overhead"),
+            spec.get("schedulerName"),
+            bool(spec.get("schedulingGates")),
+            spec.get("hostNetwork"),
         ]
-    )  # fmt: skip
+    )
     shape = _shapes.get(key)
     if shape is None:
         shape = _shapes[key] = _new_shape(spec, node_affinity, pod_terms)
@@ -185,7 +199,9 @@ def _new_shape(spec: Obj, node_affinity: Obj | None, pod_terms: Obj) -> PodShape
         requests=requests,
         weight=(requests.get("cpu") or DEFAULT_CPU_MILLIS, requests.get("memory") or DEFAULT_MEMORY_BYTES),
         host_ports=tuple(
-            (p.get("protocol") or "TCP", p.get("hostIP") or "0.0.0.0", int(p["hostPort"])) for p in ports if p.get("hostPort")
+            (p.get("protocol") or "TCP", p.get("hostIP") or "0.0.0.0", int(p["hostPort"]))
+            for p in ports
+            if p.get("hostPort")
         ),
         ports={p["name"]: (int(p["containerPort"]), p.get("protocol") or "TCP") for p in ports if p.get("name")},
         scheduler=spec.get("schedulerName") or "default-scheduler",
@@ -256,14 +272,26 @@ def pod_info(obj: Obj) -> PodInfo:
     deleted = metadata.get("deletionTimestamp")
     cost = (metadata.get("annotations") or {}).get("controller.kubernetes.io/pod-deletion-cost", "0")
     return PodInfo(
-        metadata.get("namespace", ""), metadata["name"], metadata.get("uid", ""), shared_labels(metadata.get("labels")),
-        owners_of(metadata), spec.get("nodeName") or "", pin, status.get("phase") or "Pending", ready, ready_at,
-        epoch(metadata.get("creationTimestamp")), (epoch(deleted) or 1.0) if deleted else 0.0,
-        tuple(metadata.get("finalizers") or ()), ips,
+        metadata.get("namespace", ""),
+        metadata["name"],
+        metadata.get("uid", ""),
+        shared_labels(metadata.get("labels")),
+        owners_of(metadata),
+        spec.get("nodeName") or "",
+        pin,
+        status.get("phase") or "Pending",
+        ready,
+        ready_at,
+        epoch(metadata.get("creationTimestamp")),
+        (epoch(deleted) or 1.0) if deleted else 0.0,
+        tuple(metadata.get("finalizers") or ()),
+        ips,
         sum(c.get("restartCount", 0) for c in status.get("containerStatuses") or ()),
-        spec.get("subdomain") or "", spec.get("hostname") or "",
-        int(cost) if cost.lstrip("-").isdigit() else 0, shape,
-    )  # fmt: skip
+        spec.get("subdomain") or "",
+        spec.get("hostname") or "",
+        int(cost) if cost.lstrip("-").isdigit() else 0,
+        shape,
+    )
 
 
 class NodeInfo(NamedTuple):
@@ -293,12 +321,19 @@ def node_info(obj: Obj) -> NodeInfo:
         else:
             others.append((condition.get("type", ""), condition.get("status", "")))
     return NodeInfo(
-        metadata["name"], metadata.get("uid", ""), metadata.get("labels") or {}, taints_of(obj),
+        metadata["name"],
+        metadata.get("uid", ""),
+        metadata.get("labels") or {},
+        taints_of(obj),
         bool(spec.get("unschedulable")),
         {name: amount(name, quantity) for name, quantity in (status.get("allocatable") or {}).items()},
-        ready, reason, tuple(others), epoch(metadata.get("creationTimestamp")), bool(metadata.get("deletionTimestamp")),
+        ready,
+        reason,
+        tuple(others),
+        epoch(metadata.get("creationTimestamp")),
+        bool(metadata.get("deletionTimestamp")),
         spec.get("podCIDR") or "",
-    )  # fmt: skip
+    )
 
 
 def available(pod: PodInfo, min_ready_seconds: int, now: float) -> bool:
@@ -319,7 +354,14 @@ def ready_first(pods: Sequence[PodInfo]) -> list[PodInfo]:
     return sorted(
         pods,
         key=lambda p: (
-            not p.node, phases.get(p.phase, 2), not p.ready, -p.deletion_cost, crowd[p.node] if p.node else 0,
-            p.ready_at, p.restarts, p.created, p.name,
+            not p.node,
+            phases.get(p.phase, 2),
+            not p.ready,
+            -p.deletion_cost,
+            crowd[p.node] if p.node else 0,
+            p.ready_at,
+            p.restarts,
+            p.created,
+            p.name,
         ),
-    )  # fmt: skip
+    )

@@ -132,7 +132,9 @@ def term_matches(term: Obj, labels: Mapping[str, str], name: str) -> bool:
     )
 
 
-def selects(node_selector: Mapping[str, str] | None, affinity: Obj | None, labels: Mapping[str, str], name: str) -> bool:
+def selects(
+    node_selector: Mapping[str, str] | None, affinity: Obj | None, labels: Mapping[str, str], name: str
+) -> bool:
     """Whether a pod's nodeSelector and required node affinity (`spec.affinity.nodeAffinity`) allow this node."""
     if node_selector and any(labels.get(k) != v for k, v in node_selector.items()):
         return False

@@ -11,11 +11,11 @@ import asyncio
 import contextlib
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from parkube.kubeapi.client import EVENTS, Client
 from parkube.kubeapi.errors import AlreadyExists, ApiError, NotFound, Obj
+from parkube.kubeapi.objects import rfc3339
 
 _ALIKE_LIMIT, _ALIKE_WINDOW_S = 10, 600.0
 _BURST, _REFILL_S = 25, 300.0
@@ -38,9 +38,13 @@ class Reference(NamedTuple):
         """A reference to a whole object."""
         m = obj.get("metadata", {})
         return cls(
-            obj.get("apiVersion", ""), obj.get("kind", ""), m.get("namespace", ""), m.get("name", ""), m.get("uid", ""),
+            obj.get("apiVersion", ""),
+            obj.get("kind", ""),
+            m.get("namespace", ""),
+            m.get("name", ""),
+            m.get("uid", ""),
             m.get("resourceVersion", ""),
-        )  # fmt: skip
+        )
 
 
 class _Seen:
@@ -139,7 +143,7 @@ class Recorder:
     async def _write(self, about: Reference, kind: str, reason: str, message: str) -> None:
         combined = message.startswith("(combined from similar events)")
         key = (about, kind, reason, "(combined)" if combined else message)
-        now = datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        now = rfc3339(self._clock())
         namespace = about.namespace or "default"
         seen = self._seen.get(key)
         if seen is not None:
@@ -154,23 +158,41 @@ class Recorder:
         await self._create(about, kind, reason, message, key, namespace, now)
 
     async def _create(
-        self, about: Reference, kind: str, reason: str, message: str,
-        key: tuple[Reference, str, str, str], namespace: str, now: str,
-    ) -> None:  # fmt: skip
+        self,
+        about: Reference,
+        kind: str,
+        reason: str,
+        message: str,
+        key: tuple[Reference, str, str, str],
+        namespace: str,
+        now: str,
+    ) -> None:
         involved = {
-            "apiVersion": about.api_version, "kind": about.kind, "namespace": about.namespace, "name": about.name,
-            "uid": about.uid, "fieldPath": about.field_path,
-        }  # fmt: skip
+            "apiVersion": about.api_version,
+            "kind": about.kind,
+            "namespace": about.namespace,
+            "name": about.name,
+            "uid": about.uid,
+            "fieldPath": about.field_path,
+        }
         for _ in range(3):
             self._serial += 1
             name = f"{about.name}.{int(self._clock() * 1e6) + self._serial:016x}"
             event: Obj = {
-                "apiVersion": "v1", "kind": "Event", "metadata": {"name": name, "namespace": namespace},
-                "involvedObject": {k: v for k, v in involved.items() if v}, "type": kind, "reason": reason, "message": message,
+                "apiVersion": "v1",
+                "kind": "Event",
+                "metadata": {"name": name, "namespace": namespace},
+                "involvedObject": {k: v for k, v in involved.items() if v},
+                "type": kind,
+                "reason": reason,
+                "message": message,
                 "source": {"component": self._component, **({"host": self._host} if self._host else {})},
-                "firstTimestamp": now, "lastTimestamp": now, "count": 1,
-                "reportingComponent": self._component, "reportingInstance": self._host,
-            }  # fmt: skip
+                "firstTimestamp": now,
+                "lastTimestamp": now,
+                "count": 1,
+                "reportingComponent": self._component,
+                "reportingInstance": self._host,
+            }
             try:
                 await self._client.create(EVENTS, event, namespace)
             except AlreadyExists:

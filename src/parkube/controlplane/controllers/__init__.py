@@ -1,0 +1,70 @@
+"""The controllers: loops that move the cluster towards what its objects ask for.
+
+They see a `Client` and nothing else of the server, so they may run inside it or in a process of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from parkube.controlplane.controllers.csr import CsrController
+from parkube.controlplane.controllers.daemonsets.controller import DaemonSetController
+from parkube.controlplane.controllers.deployments.controller import DeploymentController
+from parkube.controlplane.controllers.endpoints.apiserver import ApiServerEndpoints
+from parkube.controlplane.controllers.endpoints.controller import EndpointsController
+from parkube.controlplane.controllers.garbage import GarbageCollector
+from parkube.controlplane.controllers.namespaces import NamespaceController
+from parkube.controlplane.controllers.nodes.eviction import TaintEviction
+from parkube.controlplane.controllers.nodes.ipam import NodeIpam
+from parkube.controlplane.controllers.nodes.lifecycle import NodeLifecycle
+from parkube.controlplane.controllers.nodes.podgc import PodGc
+from parkube.controlplane.controllers.options import ApiResource, Options
+from parkube.controlplane.controllers.replicasets import ReplicaSetController
+from parkube.controlplane.controllers.runner import Controller, Env
+from parkube.controlplane.controllers.serviceaccounts import ServiceAccountController
+from parkube.controlplane.controllers.views import Views
+from parkube.kubeapi.client import Client
+from parkube.kubeapi.recorder import Recorder
+
+__all__ = ["ApiResource", "Controller", "Options", "Views", "controllers", "run_all"]
+log = logging.getLogger(__name__)
+
+
+def controllers(
+    client: Client, views: Views, options: Options, *, clock: Callable[[], float], recorder: Recorder
+) -> list[Controller]:
+    """Every controller, not yet running. `clock` is wall time, s since 1970."""
+    env = Env(client, views, clock, recorder)
+    return [
+        ApiServerEndpoints(env, options), NamespaceController(env, options), ServiceAccountController(env, options),
+        DeploymentController(env), ReplicaSetController(env), DaemonSetController(env), EndpointsController(env),
+        NodeLifecycle(env, options), TaintEviction(env), NodeIpam(env, options), PodGc(env, options),
+        GarbageCollector(env, options), CsrController(env, options),
+    ]  # fmt: skip
+
+
+async def run_all(
+    client: Client, options: Options, *, views: Views | None = None, clock: Callable[[], float] = time.time
+) -> None:
+    """Run all controllers until cancelled. `views`: given when shared (then whoever made them runs them)."""
+    recorder = Recorder(client, "controller-manager", clock=clock)
+    async with asyncio.TaskGroup() as group:
+        if views is None:
+            views = Views(client)
+            group.create_task(views.run(), name="views")
+        group.create_task(recorder.run(), name="controllers' events")
+        for controller in controllers(client, views, options, clock=clock, recorder=recorder):
+            group.create_task(_for_ever(controller.name, controller.run), name=f"controller {controller.name}")
+
+
+async def _for_ever(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """One controller's fault must not end the others: it is told and the controller starts over."""
+    while True:
+        try:
+            await run()
+        except Exception:
+            log.exception("controller %s failed, starting over", name)
+            await asyncio.sleep(1.0)

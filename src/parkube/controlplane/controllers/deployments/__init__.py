@@ -1,0 +1,1 @@
+"""Deployments: rolling updates, rollback and history over ReplicaSets."""

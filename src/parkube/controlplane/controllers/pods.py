@@ -1,0 +1,88 @@
+"""How controllers make, delete, adopt and release pods, with the events that tell of it. No decisions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from parkube.controlplane.controllers.runner import Env, Expectations
+from parkube.kubeapi.client import PODS, Client
+from parkube.kubeapi.compact import PodInfo
+from parkube.kubeapi.errors import ApiError, Forbidden, NotFound, Obj
+from parkube.kubeapi.objects import copy, owner_reference
+from parkube.kubeapi.recorder import Reference
+
+
+def pod_from(owner: Obj, template: Obj) -> Obj:
+    """A pod of `template`, owned by `owner`; the API gives it a name."""
+    template = copy(template)
+    given = template.get("metadata") or {}
+    metadata: Obj = {key: given[key] for key in ("labels", "annotations", "finalizers") if given.get(key)}
+    metadata |= {
+        "generateName": owner["metadata"]["name"] + "-", "namespace": owner["metadata"]["namespace"],
+        "ownerReferences": [owner_reference(owner)],
+    }  # fmt: skip
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template.get("spec") or {}}
+
+
+class PodControl:
+    """Writes pods and remembers what the pod informer has not shown yet."""
+
+    def __init__(self, env: Env, expected: Expectations) -> None:
+        self._client, self._recorder, self._views, self._expected = env.client, env.recorder, env.views, expected
+
+    def heard(self, owner_uid: str, key: str, pod: PodInfo | None) -> None:
+        """The pod informer spoke of this pod."""
+        self._expected.seen(owner_uid, "+" + key)
+        if pod is None or pod.deleting:
+            self._expected.seen(owner_uid, "-" + key)
+
+    async def create(self, owner: Obj, template: Obj, pod: Obj | None = None) -> Obj:
+        """Make a pod (`pod` when it was made from the template already)."""
+        obj = pod or pod_from(owner, template)
+        uid, about = owner["metadata"]["uid"], Reference.of(owner)
+        try:
+            made = await self._client.create(PODS, obj, owner["metadata"]["namespace"])
+        except ApiError as error:
+            if not (isinstance(error, Forbidden) and "being terminated" in error.message):
+                self._recorder.warning(about, "FailedCreate", f"Error creating: {error.message}")
+            raise
+        key = f"{made['metadata']['namespace']}/{made['metadata']['name']}"
+        if self._views.pods.get(key) is None:
+            self._expected.expect(uid, "+" + key)
+        self._recorder.normal(about, "SuccessfulCreate", f"Created pod: {made['metadata']['name']}")
+        return made
+
+    async def delete(self, owner: Obj, pod: PodInfo) -> None:
+        """Delete a pod, unless another has its name by now."""
+        uid, about = owner["metadata"]["uid"], Reference.of(owner)
+        self._expected.expect(uid, "-" + pod.key)
+        try:
+            await self._client.delete(PODS, pod.name, pod.namespace, options={"preconditions": {"uid": pod.uid}})
+        except NotFound:
+            self._expected.seen(uid, "-" + pod.key)
+            return
+        except ApiError as error:
+            self._expected.seen(uid, "-" + pod.key)
+            self._recorder.warning(about, "FailedDelete", f"Error deleting: {error.message}")
+            raise
+        self._recorder.normal(about, "SuccessfulDelete", f"Deleted pod: {pod.name}")
+
+
+async def adopt(client: Client, pod: PodInfo, owner: Obj) -> None:
+    """Make `owner` the controller of a pod that has none."""
+    kept: list[dict[str, Any]] = [
+        {"apiVersion": o.api_version, "kind": o.kind, "name": o.name, "uid": o.uid} for o in pod.owners
+    ]
+    change = {"metadata": {"uid": pod.uid, "ownerReferences": [*kept, owner_reference(owner)]}}
+    await client.patch(PODS, pod.name, change, pod.namespace)
+
+
+async def release(client: Client, pod: PodInfo, owner_uid: str) -> None:
+    """Take a controller's reference off a pod that its selector no longer matches."""
+    kept = [
+        {"apiVersion": o.api_version, "kind": o.kind, "name": o.name, "uid": o.uid, "controller": o.controller}
+        for o in pod.owners
+        if o.uid != owner_uid
+    ]
+    change: Obj = {"metadata": {"uid": pod.uid, "ownerReferences": kept or None}}
+    await client.patch(PODS, pod.name, change, pod.namespace)

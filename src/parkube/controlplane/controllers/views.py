@@ -1,0 +1,198 @@
+"""The informers that controllers and the scheduler share, so that each resource is watched and kept once.
+
+Holds compact projections and indexes over them; decides nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import orjson
+
+from parkube.controlplane.controllers.deployments.model import ReplicaSetInfo, replicaset_info
+from parkube.kubeapi.client import (
+    CSRS,
+    DAEMONSETS,
+    DEPLOYMENTS,
+    GVR,
+    LEASES,
+    NAMESPACES,
+    NODES,
+    PODS,
+    REPLICASETS,
+    SERVICES,
+    Client,
+)
+from parkube.kubeapi.compact import NodeInfo, Owner, PodInfo, node_info, owners_of, pod_info
+from parkube.kubeapi.errors import Obj
+from parkube.kubeapi.informer import Informer
+
+CONTROLLERREVISIONS = GVR("apps", "v1", "controllerrevisions")
+LEASE_NAMESPACE = "kube-node-lease"
+
+
+class Trace(NamedTuple):
+    """That an object is there, and whether what its controller reads of it changed; the rest is read when needed."""
+
+    uid: str
+    generation: int
+    deleting: bool
+    notes: int  # hash over labels and annotations
+    owners: tuple[Owner, ...]
+    selector: bytes  # of what selects pods, as JSON
+
+
+def trace(obj: Obj) -> Trace:
+    """The projection of a Deployment, DaemonSet, ReplicaSet or the like."""
+    m = obj["metadata"]
+    notes = hash(orjson.dumps([m.get("labels"), m.get("annotations")]))
+    selector = orjson.dumps((obj.get("spec") or {}).get("selector"))
+    return Trace(
+        m.get("uid", ""), m.get("generation", 0), bool(m.get("deletionTimestamp")), notes, owners_of(m), selector
+    )
+
+
+class ServiceInfo(NamedTuple):
+    """A Service, for its endpoints."""
+
+    uid: str
+    selector: tuple[tuple[str, str], ...]
+    digest: int  # over the spec, labels and annotations
+
+
+def service_info(obj: Obj) -> ServiceInfo:
+    """The projection of a Service."""
+    m, spec = obj["metadata"], obj.get("spec") or {}
+    return ServiceInfo(
+        m.get("uid", ""),
+        tuple(sorted((spec.get("selector") or {}).items())),
+        hash(orjson.dumps([spec, m.get("labels"), m.get("annotations")])),
+    )
+
+
+class NamespaceInfo(NamedTuple):
+    """A Namespace, for those that fill and empty it."""
+
+    uid: str
+    deleting: bool
+    finalizers: tuple[str, ...]  # spec.finalizers
+
+
+def namespace_info(obj: Obj) -> NamespaceInfo:
+    """The projection of a Namespace."""
+    m = obj["metadata"]
+    finalizers = tuple((obj.get("spec") or {}).get("finalizers") or ())
+    return NamespaceInfo(m.get("uid", ""), bool(m.get("deletionTimestamp")), finalizers)
+
+
+def renewed(lease: Obj) -> str:
+    """The projection of a node's Lease: when it was last renewed, as text."""
+    return (lease.get("spec") or {}).get("renewTime") or ""
+
+
+def csr_info(obj: Obj) -> str:
+    """The projection of a CertificateSigningRequest: empty while there is something to do."""
+    status = obj.get("status") or {}
+    kinds = {c.get("type") for c in status.get("conditions") or ()}
+    if status.get("certificate") or "Denied" in kinds or "Failed" in kinds:
+        return "done"
+    return "approved" if "Approved" in kinds else "pending"
+
+
+class PodIndex:
+    """Pods by owner, by node and by namespace; sets of keys into the pod informer."""
+
+    def __init__(self, pods: Informer[PodInfo]) -> None:
+        self._pods = pods
+        self._by_owner: dict[str, set[str]] = {}
+        self._by_node: dict[str, set[str]] = {}
+        self._by_namespace: dict[str, set[str]] = {}
+        pods.subscribe(self._changed)
+
+    def _changed(self, kind: str, key: str, old: PodInfo | None, new: PodInfo | None) -> None:
+        if old is not None and new is not None and old.node == new.node and old.owners == new.owners:
+            return
+        for pod, add in ((old, False), (new, True)):
+            if pod is None:
+                continue
+            owner = pod.controller
+            for index, at in (
+                (self._by_owner, owner.uid if owner else ""),
+                (self._by_node, pod.node),
+                (self._by_namespace, pod.namespace),
+            ):
+                if add:
+                    index.setdefault(at, set()).add(key)
+                elif at in index:
+                    index[at].discard(key)
+                    if not index[at]:
+                        del index[at]
+
+    def _all(self, keys: Iterable[str]) -> Iterator[PodInfo]:
+        for key in keys:
+            pod = self._pods.get(key)
+            if pod is not None:
+                yield pod
+
+    def of_owner(self, uid: str) -> list[PodInfo]:
+        """The pods that this controller owns."""
+        return list(self._all(self._by_owner.get(uid, ())))
+
+    def of_owner_keys(self, uid: str) -> set[str]:
+        """Their keys; read only."""
+        return self._by_owner.get(uid, set())
+
+    def on_node(self, name: str) -> list[PodInfo]:
+        """The pods bound to this node."""
+        return list(self._all(self._by_node.get(name, ())))
+
+    def in_namespace(self, namespace: str) -> list[PodInfo]:
+        """All pods of a namespace."""
+        return list(self._all(self._by_namespace.get(namespace, ())))
+
+    def nodes(self) -> list[str]:
+        """The names of nodes that pods are bound to."""
+        return [name for name in self._by_node if name]
+
+
+class Views:
+    """Every informer, once."""
+
+    def __init__(self, client: Client) -> None:
+        self.pods: Informer[PodInfo] = Informer(client, PODS, pod_info)
+        self.index = PodIndex(self.pods)  # the first to hear, so that whoever hears later finds it current
+        self.nodes: Informer[NodeInfo] = Informer(client, NODES, node_info)
+        self.leases: Informer[str] = Informer(client, LEASES, renewed, namespace=LEASE_NAMESPACE)
+        self.namespaces: Informer[NamespaceInfo] = Informer(client, NAMESPACES, namespace_info)
+        self.deployments: Informer[Trace] = Informer(client, DEPLOYMENTS, trace)
+        self.replicasets: Informer[ReplicaSetInfo] = Informer(client, REPLICASETS, replicaset_info)
+        self.daemonsets: Informer[Trace] = Informer(client, DAEMONSETS, trace)
+        self.services: Informer[ServiceInfo] = Informer(client, SERVICES, service_info)
+        self.csrs: Informer[str] = Informer(client, CSRS, csr_info)
+
+    def all(self) -> list[Informer[Any]]:
+        """Every informer."""
+        return [
+            self.pods,
+            self.nodes,
+            self.leases,
+            self.namespaces,
+            self.deployments,
+            self.replicasets,
+            self.daemonsets,
+            self.services,
+            self.csrs,
+        ]
+
+    async def run(self) -> None:
+        """Keep them current until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for informer in self.all():
+                group.create_task(informer.run(), name=f"informer {informer.gvr.resource}")
+
+    async def synced(self) -> None:
+        """Wait until every first list is in."""
+        for informer in self.all():
+            await informer.synced()
