@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer
 
-
-def rfc3339(moment: datetime) -> str:
-    """A moment as RFC 3339 in UTC with Z, to the second, with milliseconds only where there are any."""
-    text = moment.astimezone(UTC).isoformat(timespec="milliseconds" if moment.microsecond else "seconds")
-    return text.replace("+00:00", "Z")
-
+from parkube.parking.domain.times import rfc3339
 
 Moment = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
 

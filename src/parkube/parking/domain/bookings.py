@@ -34,6 +34,9 @@ QUOTE_LIVES: Final = timedelta(minutes=15)
 GRANT_GRACE: Final = timedelta(hours=24)
 """How long after its end a booking's grant still opens the exit: an overstay is charged, not locked in."""
 
+OVERSTAY_AHEAD: Final = timedelta(minutes=15)
+"""An overstay is taken to last at least this much longer."""
+
 
 class State(StrEnum):
     """Where a booking is."""
@@ -136,12 +139,9 @@ class Booking:
         """The window in which this booking holds a bay, if it does; an overstay holds it a while longer than now."""
         if self.state not in HOLDS_A_BAY:
             return None
-        if self.state is State.ENTERED and self.window.end <= now + OVERSTAY_AHEAD:
-            return Window(self.window.start, now + OVERSTAY_AHEAD)
+        if self.state is State.ENTERED:
+            return Window(self.window.start, max(self.window.end, now + OVERSTAY_AHEAD))
         return self.window
-
-
-OVERSTAY_AHEAD: Final = timedelta(minutes=15)
 
 
 def moved(state: State, move: Move) -> State:

@@ -64,10 +64,14 @@ class Garage:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What the platform remembers of a garage's app: how far its journal was received, and when it was last heard."""
+    """What the platform remembers of a garage's app: how far its journal was received, and when it was last heard.
+
+    journal counts the journals the garage has had: a lost disk begins a new one, numbered from 1 again.
+    """
 
     garage_id: str
     token_hashes: tuple[str, ...] = ()
+    journal: int = 1
     acked_seq: int = 0
     last_seen: datetime | None = None
     app_version: str | None = None
@@ -91,6 +95,7 @@ class GateEvent:
     """One line of a garage's journal, as it arrived. `at` is by the garage's clock, received_at by ours."""
 
     garage_id: str
+    journal: int
     seq: int
     at: datetime
     received_at: datetime

@@ -22,6 +22,12 @@ def zone(name: str) -> ZoneInfo:
         raise Invalid(f"there is no time zone {name!r}", [("time_zone", "unknown")]) from error
 
 
+def rfc3339(moment: datetime) -> str:
+    """A moment as RFC 3339 in UTC with Z, to the second, with milliseconds only where there are any."""
+    text = moment.astimezone(UTC).isoformat(timespec="milliseconds" if moment.microsecond else "seconds")
+    return text.replace("+00:00", "Z")
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """From start (inclusive) to end (exclusive), both aware and in UTC."""

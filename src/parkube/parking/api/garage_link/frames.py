@@ -9,7 +9,8 @@
       | -- result {command, ok, step?, reason?, duration_ms?} -----> |
       | -- status {devices:{relay, scanner, journal}, coils} ------> |   every 15 s
 
-A garage numbers on from welcome.acked_seq where its own journal ends before it (a lost disk).
+A garage whose last_seq is behind what was acknowledged has lost its disk: its journal is taken for a new one, and
+welcome.acked_seq is 0 again. A frame that leaves a gap is answered by the last good acknowledgement, once.
 """
 
 from __future__ import annotations

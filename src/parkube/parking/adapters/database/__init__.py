@@ -1,0 +1,5 @@
+"""The platform's database: SQLAlchemy 2 on SQLite or PostgreSQL, behind the services' port."""
+
+from parkube.parking.adapters.database.engine import SqlDatabase, open_database, upgrade
+
+__all__ = ["SqlDatabase", "open_database", "upgrade"]

@@ -1,0 +1,249 @@
+"""The services' Transaction on SQLAlchemy Core. Queries only; what they mean is decided above.
+
+Locks are PostgreSQL's row locks. On SQLite a writing transaction holds the whole file from its beginning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, Table, func, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from parkube.parking.adapters.database import rows
+from parkube.parking.adapters.database import schema as t
+from parkube.parking.domain.bookings import OVERSTAY_AHEAD, Booking, Quote, State
+from parkube.parking.domain.garages import Command, Garage, GateEvent, Link, Verification
+from parkube.parking.domain.ledger import Entry, Move
+from parkube.parking.domain.receipts import Receipt
+from parkube.parking.domain.sessions import Session, SessionState
+from parkube.parking.domain.times import Window
+
+_HOLDS = (State.BOOKED.value, State.ENTERED.value)
+_BATCH = 500
+_RECEIPTS_LOCK = 0x7061726B  # any number, the same everywhere: whoever numbers receipts waits for it
+
+
+class SqlTransaction:
+    """One transaction on one connection."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self.connection = self._connection = connection
+        self._postgres = connection.dialect.name == "postgresql"
+
+    # settings
+    async def setting(self, name: str) -> str | None:
+        found = await self._connection.scalar(select(t.settings.c.value).where(t.settings.c.name == name))
+        return None if found is None else str(found)
+
+    async def put_setting(self, name: str, value: str) -> None:
+        await self._put(t.settings, [{"name": name, "value": value}])
+
+    # garages
+    async def garage(self, garage_id: str) -> Garage | None:
+        row = await self._one(select(t.garages).where(t.garages.c.id == garage_id))
+        return None if row is None else rows.garage_of(row)
+
+    async def lock_garage(self, garage_id: str) -> Garage | None:
+        row = await self._one(select(t.garages).where(t.garages.c.id == garage_id).with_for_update())
+        return None if row is None else rows.garage_of(row)
+
+    async def garages(self) -> Sequence[Garage]:
+        found = await self._connection.execute(select(t.garages).order_by(t.garages.c.id))
+        return [rows.garage_of(row) for row in found.mappings()]
+
+    async def put_garages(self, garages: Sequence[Garage]) -> None:
+        await self._put(t.garages, [rows.garage_row(garage) for garage in garages])
+
+    # quotes and bookings
+    async def add_quote(self, quote: Quote) -> None:
+        await self._connection.execute(insert(t.quotes), rows.quote_row(quote))
+
+    async def quote(self, quote_id: str) -> Quote | None:
+        row = await self._one(select(t.quotes).where(t.quotes.c.id == quote_id))
+        return None if row is None else rows.quote_of(row)
+
+    async def add_booking(self, booking: Booking) -> None:
+        await self._connection.execute(insert(t.bookings), rows.booking_row(booking))
+
+    async def booking(self, booking_id: str) -> Booking | None:
+        return await self._booking(select(t.bookings).where(t.bookings.c.id == booking_id))
+
+    async def lock_booking(self, booking_id: str) -> Booking | None:
+        return await self._booking(select(t.bookings).where(t.bookings.c.id == booking_id).with_for_update())
+
+    async def save_booking(self, booking: Booking) -> None:
+        changed = update(t.bookings).where(t.bookings.c.id == booking.id)
+        await self._connection.execute(
+            changed.values(
+                state=booking.state.value, charged_minor=booking.charged_minor, paid_minor=booking.paid_minor
+            )
+        )
+
+    async def booking_of_key(self, idempotency_key: str) -> Booking | None:
+        return await self._booking(select(t.bookings).where(t.bookings.c.idempotency_key == idempotency_key))
+
+    async def booking_of_quote(self, quote_id: str) -> Booking | None:
+        return await self._booking(select(t.bookings).where(t.bookings.c.quote_id == quote_id))
+
+    async def booking_of_jti(self, jti: str) -> Booking | None:
+        return await self._booking(select(t.bookings).where(t.bookings.c.jti == jti))
+
+    async def taken(self, garage_id: str, window: Window, now: datetime) -> Sequence[Window]:
+        b = t.bookings.c
+        wanted = select(b.state, b.starts_at, b.ends_at).where(
+            b.garage_id == garage_id,
+            b.state.in_(_HOLDS),
+            b.starts_at < window.end,
+            (b.ends_at > window.start) | (b.state == State.ENTERED.value),
+        )
+        found = []
+        for state, start, end in await self._connection.execute(wanted):
+            held = Window(start, end)
+            if state == State.ENTERED.value:
+                held = Window(start, max(end, now + OVERSTAY_AHEAD))
+            if held.overlaps(window):
+                found.append(held)
+        return found
+
+    async def holding(self) -> Sequence[Booking]:
+        return await self._bookings(select(t.bookings).where(t.bookings.c.state.in_(_HOLDS)))
+
+    async def overstaying(self, ended_by: datetime) -> Sequence[Booking]:
+        b = t.bookings.c
+        return await self._bookings(select(t.bookings).where(b.state == State.ENTERED.value, b.ends_at <= ended_by))
+
+    async def unused_bookings(self, ended_by: datetime) -> Sequence[Booking]:
+        b = t.bookings.c
+        return await self._bookings(select(t.bookings).where(b.state == State.BOOKED.value, b.ends_at <= ended_by))
+
+    # sessions
+    async def session(self, booking_id: str) -> Session | None:
+        row = await self._one(select(t.sessions).where(t.sessions.c.booking_id == booking_id))
+        return None if row is None else rows.session_of(row)
+
+    async def save_session(self, session: Session) -> None:
+        await self._put(t.sessions, [rows.session_row(session)])
+
+    async def running_sessions(self, booked_until: datetime) -> Sequence[Session]:
+        wanted = (
+            select(t.sessions)
+            .join(t.bookings, t.bookings.c.id == t.sessions.c.booking_id)
+            .where(t.sessions.c.state == SessionState.RUNNING.value, t.bookings.c.ends_at <= booked_until)
+        )
+        return [rows.session_of(row) for row in (await self._connection.execute(wanted)).mappings()]
+
+    # links, events, commands, verification
+    async def link(self, garage_id: str) -> Link | None:
+        row = await self._one(select(t.garage_links).where(t.garage_links.c.garage_id == garage_id))
+        return None if row is None else rows.link_of(row)
+
+    async def lock_link(self, garage_id: str) -> Link | None:
+        wanted = select(t.garage_links).where(t.garage_links.c.garage_id == garage_id).with_for_update()
+        row = await self._one(wanted)
+        return None if row is None else rows.link_of(row)
+
+    async def links(self) -> Sequence[Link]:
+        return [rows.link_of(row) for row in (await self._connection.execute(select(t.garage_links))).mappings()]
+
+    async def save_link(self, link: Link) -> None:
+        await self._put(t.garage_links, [rows.link_row(link)])
+
+    async def add_events(self, events: Sequence[GateEvent]) -> None:
+        await self._connection.execute(insert(t.gate_events), [rows.event_row(event) for event in events])
+
+    async def events(self, garage_id: str) -> Sequence[GateEvent]:
+        e = t.gate_events.c
+        wanted = select(t.gate_events).where(e.garage_id == garage_id).order_by(e.journal, e.seq)
+        return [rows.event_of(row) for row in (await self._connection.execute(wanted)).mappings()]
+
+    async def add_command(self, command: Command) -> None:
+        await self._connection.execute(insert(t.commands), rows.command_row(command))
+
+    async def command(self, command_id: str) -> Command | None:
+        row = await self._one(select(t.commands).where(t.commands.c.id == command_id))
+        return None if row is None else rows.command_of(row)
+
+    async def save_command(self, command: Command) -> None:
+        changed = update(t.commands).where(t.commands.c.id == command.id)
+        await self._connection.execute(changed.values(state=command.state, reason=command.reason))
+
+    async def add_verification(self, verification: Verification) -> None:
+        await self._connection.execute(insert(t.verifications), rows.verification_row(verification))
+
+    async def latest_verifications(self) -> Sequence[Verification]:
+        latest = select(func.max(t.verifications.c.id)).group_by(t.verifications.c.garage_id)
+        wanted = select(t.verifications).where(t.verifications.c.id.in_(latest))
+        return [rows.verification_of(row) for row in (await self._connection.execute(wanted)).mappings()]
+
+    # money
+    async def post(self, entry: Entry) -> None:
+        if not entry.moves:
+            return
+        row = {
+            "kind": entry.kind,
+            "reference": entry.reference,
+            "booking_id": entry.booking_id,
+            "at": entry.at,
+            "currency": entry.currency,
+            "text": entry.text,
+            "corrects": entry.corrects,
+        }
+        entry_id = await self._connection.scalar(insert(t.ledger_entries).values(row).returning(t.ledger_entries.c.id))
+        moves = [
+            {"entry_id": entry_id, "line": line, "debit": m.debit, "credit": m.credit, "amount_minor": m.amount_minor}
+            for line, m in enumerate(entry.moves)
+        ]
+        await self._connection.execute(insert(t.ledger_moves), moves)
+
+    async def entries(self, booking_id: str | None = None) -> Sequence[Entry]:
+        e, m = t.ledger_entries, t.ledger_moves
+        wanted = select(e, m.c.debit, m.c.credit, m.c.amount_minor).join(m, m.c.entry_id == e.c.id)
+        if booking_id is not None:
+            wanted = wanted.where(e.c.booking_id == booking_id)
+        found: dict[int, tuple[Any, list[Move]]] = {}
+        for row in (await self._connection.execute(wanted.order_by(e.c.id, m.c.line))).mappings():
+            moves = found.setdefault(row["id"], (row, []))[1]
+            moves.append(Move(row["debit"], row["credit"], row["amount_minor"]))
+        fields = ("kind", "reference", "booking_id", "at", "currency", "text", "corrects")
+        return [Entry(moves=tuple(moves), **{f: row[f] for f in fields}) for row, moves in found.values()]
+
+    async def add_receipt(self, receipt: Receipt) -> Receipt:
+        if self._postgres:
+            await self._connection.execute(select(func.pg_advisory_xact_lock(_RECEIPTS_LOCK)))
+        last = await self._connection.scalar(select(func.coalesce(func.max(t.receipts.c.number), 0)))
+        row = rows.receipt_row(receipt) | {"number": int(last or 0) + 1}
+        await self._connection.execute(insert(t.receipts), row)
+        return Receipt(**{**row, "lines": receipt.lines})
+
+    async def receipts(self, booking_id: str | None = None) -> Sequence[Receipt]:
+        wanted = select(t.receipts).order_by(t.receipts.c.number)
+        if booking_id is not None:
+            wanted = wanted.where(t.receipts.c.booking_id == booking_id)
+        return [rows.receipt_of(row) for row in (await self._connection.execute(wanted)).mappings()]
+
+    async def _one(self, wanted: Select[Any]) -> Any:
+        return (await self._connection.execute(wanted)).mappings().one_or_none()
+
+    async def _booking(self, wanted: Select[Any]) -> Booking | None:
+        row = await self._one(wanted)
+        return None if row is None else rows.booking_of(row)
+
+    async def _bookings(self, wanted: Select[Any]) -> Sequence[Booking]:
+        found = await self._connection.execute(wanted)
+        return [rows.booking_of(row) for row in found.mappings()]
+
+    async def _put(self, table: Table, values: Sequence[dict[str, Any]]) -> None:
+        keys = [column.name for column in table.primary_key]
+        for start in range(0, len(values), _BATCH):
+            batch = values[start : start + _BATCH]
+            if self._postgres:
+                written: Any = postgresql_insert(table)
+            else:
+                written = sqlite_insert(table)
+            rest = {name: written.excluded[name] for name in batch[0] if name not in keys}
+            await self._connection.execute(written.on_conflict_do_update(index_elements=keys, set_=rest), batch)

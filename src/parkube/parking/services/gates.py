@@ -1,0 +1,125 @@
+"""Opening a gate for a booking, through the garage's link. The garage decides; its journal says what happened."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Final
+
+from parkube.parking.domain.bookings import Booking, check_open
+from parkube.parking.domain.errors import NotFound, Unavailable
+from parkube.parking.domain.garages import Command
+from parkube.parking.domain.times import rfc3339
+from parkube.parking.services.booking import locked
+from parkube.parking.services.platform import Platform
+
+OPEN_LIVES: Final = timedelta(seconds=10)
+ANSWER_WITHIN_S: Final = 5.0
+SENT, OPENED, REFUSED = "sent", "opened", "refused"
+
+_SENTENCES: Final = {
+    "offline": "the garage cannot be reached now: show the QR code to the scanner at the gate",
+    "expired": "the command reached the gate too late, try again",
+    "relay": "the gate does not move: show the QR code to the scanner, or call for help",
+    "journal": "the garage cannot keep its journal and opens nothing",
+    "used": "this booking has already passed this gate",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What became of a command to open. `code` is for programs, `reason` for people."""
+
+    command_id: str
+    state: str
+    code: str | None = None
+    reason: str | None = None
+
+
+async def open_gate(platform: Platform, booking_id: str, secret: str, gate: str, wait_s: float) -> Opening:
+    """Asks the garage to open, and waits for its answer up to wait_s.
+
+    Raises Conflict where the booking may not pass that gate now, Invalid for a gate that is not there.
+    """
+    now = platform.clock()
+    async with platform.database.writing() as transaction:
+        booking = await locked(platform, transaction, booking_id, secret)
+        garage = await transaction.garage(booking.garage_id)
+        if garage is None:
+            raise NotFound("the garage is no longer there")
+        garage.gate_faults(gate)
+        direction = next(known.direction for known in garage.gates if known.name == gate)
+        check_open(booking, direction, now)
+        command = Command(
+            id=platform.new_id("cm"),
+            garage_id=booking.garage_id,
+            booking_id=booking.id,
+            kind="open",
+            gate=gate,
+            expires_at=now + OPEN_LIVES,
+            created_at=now,
+        )
+        await transaction.add_command(command)
+    return await _ask(platform, booking, command, wait_s)
+
+
+async def revoke(platform: Platform, booking: Booking) -> None:
+    """Tells the garage, if it is there, that a booking's grant opens nothing any more."""
+    connection = platform.links.get(booking.garage_id)
+    if connection is None:
+        return
+    now = platform.clock()
+    frame = {
+        "type": "command",
+        "id": platform.new_id("cm"),
+        "kind": "revoke",
+        "gate": "",
+        "grant": booking.grant,
+        "jti": booking.jti,
+        "expires_at": rfc3339(now + OPEN_LIVES),
+    }
+    try:
+        await connection.send(frame)
+    except Unavailable:
+        return
+
+
+async def _ask(platform: Platform, booking: Booking, command: Command, wait_s: float) -> Opening:
+    connection = platform.links.get(command.garage_id)
+    if connection is None:
+        return await _refused(platform, command, "offline")
+    frame = {
+        "type": "command",
+        "id": command.id,
+        "kind": "open",
+        "gate": command.gate,
+        "grant": booking.grant,
+        "jti": booking.jti,
+        "booking": booking.id,
+        "expires_at": rfc3339(command.expires_at),
+    }
+    answer = platform.links.expect(command.id)
+    try:
+        await connection.send(frame)
+        outcome = await asyncio.wait_for(answer, wait_s)
+    except Unavailable:
+        return await _refused(platform, command, "offline")
+    except TimeoutError:
+        return Opening(command.id, SENT)
+    finally:
+        platform.links.forget(command.id)
+    if not outcome.ok:
+        return await _refused(platform, command, outcome.reason or "refused")
+    await _saved(platform, replace(command, state=OPENED))
+    return Opening(command.id, OPENED)
+
+
+async def _refused(platform: Platform, command: Command, code: str) -> Opening:
+    await _saved(platform, replace(command, state=REFUSED, reason=code))
+    return Opening(command.id, REFUSED, code, _SENTENCES.get(code, f"the garage did not open: {code}"))
+
+
+async def _saved(platform: Platform, command: Command) -> None:
+    async with platform.database.writing() as transaction:
+        await transaction.save_command(command)

@@ -1,0 +1,61 @@
+"""Taking in a register of garages: all of it or nothing, with a report that names every row that was refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from parkube.parking.domain.errors import Invalid
+from parkube.parking.domain.garages import Garage
+from parkube.parking.services.platform import Platform
+
+SHRINKS_TO = 0.8
+
+
+@dataclass(slots=True)
+class Report:
+    """What an import did. `refused` and `duplicates` are sentences that name the row."""
+
+    read: int = 0
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    refused: list[str] = field(default_factory=list)
+    duplicates: list[str] = field(default_factory=list)
+
+
+async def take_in(platform: Platform, garages: Sequence[Garage], report: Report, *, source: str, force: bool) -> Report:
+    """Writes a register's garages in one transaction. What the operator manages keeps what the operator said.
+
+    Raises Invalid when the register is much shorter than the last time, unless forced: it may have been cut.
+    """
+    async with platform.database.writing() as transaction:
+        known = {garage.id: garage for garage in await transaction.garages()}
+        before = sum(1 for garage in known.values() if garage.source == source)
+        if not force and len(garages) < before * SHRINKS_TO:
+            raise Invalid(
+                f"the file holds {len(garages)} garages where the last import had {before}: it may have been cut, "
+                "nothing was imported (--force imports it all the same)"
+            )
+        written = []
+        for garage in garages:
+            old = known.get(garage.id)
+            new = _kept(old, garage) if old else garage
+            if old is None:
+                report.added += 1
+            elif old == new:
+                report.unchanged += 1
+                continue
+            else:
+                report.changed += 1
+            written.append(new)
+        await transaction.put_garages(written)
+    for garage in written:
+        platform.index.put(garage)
+    return report
+
+
+def _kept(old: Garage, new: Garage) -> Garage:
+    if not old.managed:
+        return new
+    return replace(old, usage=new.usage, height_m=new.height_m, source=new.source, source_ref=new.source_ref)

@@ -1,0 +1,170 @@
+"""Garages and their taken bays in memory, so that a search costs microseconds. What it holds is the database's.
+
+It shows; it does not decide: a booking is decided under a lock in the database. Only of this process.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from parkube.parking.domain.bookings import Booking
+from parkube.parking.domain.garages import Garage
+from parkube.parking.domain.geo import Grid, distance_m
+from parkube.parking.domain.occupancy import Profile
+from parkube.parking.domain.tariffs import total
+from parkube.parking.domain.times import Window
+
+WITHIN_M: Final = 50_000.0
+_PRICES_KEPT: Final = 200_000
+
+
+@dataclass(slots=True)
+class Indexed:
+    """A garage with what its bookings take."""
+
+    garage: Garage
+    folded: str
+    taken: Profile = field(default_factory=Profile)
+    verified: str = "Unknown"
+    inside: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A city or a garage found by name. Position in degrees."""
+
+    kind: str
+    name: str
+    city: str
+    latitude: float
+    longitude: float
+    garages: int
+    garage_id: str | None = None
+
+
+class GarageIndex:
+    """Search over all garages. Changed only after the change is in the database."""
+
+    def __init__(self) -> None:
+        self._garages: dict[str, Indexed] = {}
+        self._grid: Grid[str] = Grid()
+        self._windows: dict[str, tuple[str, float, float]] = {}
+        self._cities: list[Place] | None = None
+        self._tariffs: dict[object, int] = {}
+        self._tariff_of: dict[str, int] = {}
+        self._prices: dict[tuple[int, datetime, datetime], int] = {}
+
+    def __len__(self) -> int:
+        return len(self._garages)
+
+    def get(self, garage_id: str) -> Indexed | None:
+        return self._garages.get(garage_id)
+
+    def all(self) -> Iterable[Indexed]:
+        return self._garages.values()
+
+    def put(self, garage: Garage) -> None:
+        """Takes a garage in, or takes it in anew; its bookings stay."""
+        known = self._garages.get(garage.id)
+        if known is None:
+            self._garages[garage.id] = Indexed(garage, fold(f"{garage.name} {garage.city}"))
+        else:
+            known.garage, known.folded = garage, fold(f"{garage.name} {garage.city}")
+        self._tariff_of[garage.id] = self._tariffs.setdefault(garage.tariff, len(self._tariffs))
+        if garage.latitude is None or garage.longitude is None:
+            self._grid.remove(garage.id)
+        else:
+            self._grid.put(garage.id, garage.latitude, garage.longitude)
+        self._cities = None
+
+    def hold(self, booking: Booking, now: datetime) -> None:
+        """Takes, moves or gives back what a booking takes, whichever its state asks for. Again is nothing."""
+        self.release(booking.id)
+        known = self._garages.get(booking.garage_id)
+        window = booking.taken(now)
+        if known is None or window is None:
+            return
+        start, end = window.start.timestamp(), window.end.timestamp()
+        known.taken.add(start, end)
+        self._windows[booking.id] = (booking.garage_id, start, end)
+
+    def release(self, booking_id: str) -> None:
+        held = self._windows.pop(booking_id, None)
+        if held is not None:
+            self._garages[held[0]].taken.add(held[1], held[2], -1)
+
+    def free(self, known: Indexed, window: Window) -> int | None:
+        """Bays free all through the window; None where nobody knows how many there are."""
+        if known.garage.capacity is None:
+            return None
+        most = known.taken.most(window.start.timestamp(), window.end.timestamp())
+        return max(0, known.garage.capacity - most)
+
+    def price(self, known: Indexed, window: Window) -> int:
+        """The price in minor units; the same window is asked for by many, so it is remembered."""
+        key = (self._tariff_of[known.garage.id], window.start, window.end)
+        found = self._prices.get(key)
+        if found is None:
+            if len(self._prices) >= _PRICES_KEPT:
+                self._prices.clear()
+            found = self._prices[key] = total(known.garage.tariff, window)
+        return found
+
+    def near(self, latitude: float, longitude: float, limit: int) -> list[tuple[float | None, Indexed]]:
+        """The nearest garages with their distances in metres."""
+        return [(far, self._garages[key]) for far, key in self._grid.nearest(latitude, longitude, limit, WITHIN_M)]
+
+    def named(
+        self, text: str, limit: int, latitude: float | None = None, longitude: float | None = None
+    ) -> list[tuple[float | None, Indexed]]:
+        """Garages whose name or city holds every word of the text; those that can be booked first, then the nearest."""
+        words = fold(text).split()
+        found: list[tuple[float | None, Indexed]] = []
+        for known in self._garages.values():
+            if all(word in known.folded for word in words):
+                found.append((_distance(known.garage, latitude, longitude), known))
+        found.sort(key=lambda pair: (not pair[1].garage.can_be_booked, pair[0] or 0.0, pair[1].garage.name))
+        return found[:limit]
+
+    def places(self, text: str, limit: int) -> Sequence[Place]:
+        """Cities, then garages, whose name begins with or holds the text."""
+        if self._cities is None:
+            self._cities = self._count_cities()
+        wanted = fold(text)
+        found = [place for place in self._cities if wanted in fold(place.name)]
+        found.sort(key=lambda place: (not fold(place.name).startswith(wanted), -place.garages, place.name))
+        found = found[: max(1, limit // 2)]
+        if wanted:
+            for _, known in self.named(text, limit - len(found)):
+                g = known.garage
+                if g.latitude is not None and g.longitude is not None:
+                    found.append(Place("garage", g.name, g.city, g.latitude, g.longitude, 1, g.id))
+        return found
+
+    def _count_cities(self) -> list[Place]:
+        cities: dict[str, list[Garage]] = {}
+        for known in self._garages.values():
+            if known.garage.city and known.garage.latitude is not None:
+                cities.setdefault(known.garage.city, []).append(known.garage)
+        places = []
+        for city, garages in cities.items():
+            # The median, not the mean: one row placed wrongly must not move a city into the sea.
+            latitude = sorted(g.latitude or 0.0 for g in garages)[len(garages) // 2]
+            longitude = sorted(g.longitude or 0.0 for g in garages)[len(garages) // 2]
+            places.append(Place("city", city, city, latitude, longitude, len(garages)))
+        return places
+
+
+def fold(text: str) -> str:
+    """Text for comparing: no case, no accents."""
+    return "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
+
+
+def _distance(garage: Garage, latitude: float | None, longitude: float | None) -> float | None:
+    if latitude is None or longitude is None or garage.latitude is None or garage.longitude is None:
+        return None
+    return distance_m(latitude, longitude, garage.latitude, garage.longitude)

@@ -1,0 +1,182 @@
+"""What garages report: each journal line stored once, and what it means for bookings, sessions and money.
+
+    hello --> where we are in its journal        events --> stored, applied, acknowledged, in one transaction
+
+A line that comes twice is nothing. The link keeps the order and is closed when a frame cannot be stored, so a gap
+means that those numbers are lost at the garage: waiting for them would hold up all that follow.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from parkube.parking.domain import charging, ledger
+from parkube.parking.domain import sessions as stays
+from parkube.parking.domain.bookings import Booking, Move, State, moved
+from parkube.parking.domain.garages import GateEvent, Link
+from parkube.parking.domain.sessions import Session, SessionState
+from parkube.parking.services import news
+from parkube.parking.services.links import Connection
+from parkube.parking.services.platform import Platform
+from parkube.parking.services.ports import Transaction
+
+_log = logging.getLogger(__name__)
+SEEN_EVERY_S: Final = 60.0
+
+
+async def hello(platform: Platform, garage_id: str, last_seq: int, app_version: str | None, boot_id: str | None) -> int:
+    """A garage connects. Returns up to where its journal was received; 0 where it has a new one."""
+    async with platform.database.writing() as transaction:
+        link = await transaction.lock_link(garage_id) or Link(garage_id)
+        if last_seq < link.acked_seq:
+            _log.warning("garage %s lost its journal after %d: it begins a new one", garage_id, link.acked_seq)
+            link = replace(link, journal=link.journal + 1, acked_seq=0)
+        link = replace(link, last_seen=platform.clock(), app_version=app_version or None, boot_id=boot_id or None)
+        await transaction.save_link(link)
+    return link.acked_seq
+
+
+async def seen(platform: Platform, connection: Connection) -> None:
+    """Remembers that the garage was heard, now and then."""
+    now = platform.clock()
+    connection.last_heard = now
+    async with platform.database.writing() as transaction:
+        link = await transaction.lock_link(connection.garage_id)
+        if link is not None and (link.last_seen is None or (now - link.last_seen).total_seconds() >= SEEN_EVERY_S):
+            await transaction.save_link(replace(link, last_seen=now))
+
+
+async def receive(platform: Platform, connection: Connection, events: Sequence[GateEvent]) -> int:
+    """Stores and applies journal lines. Returns the sequence number to acknowledge."""
+    changed: dict[str, Booking] = {}
+    async with platform.database.writing() as transaction:
+        link = await transaction.lock_link(connection.garage_id) or Link(connection.garage_id)
+        fresh = _fresh(link, events)
+        if fresh:
+            fresh = [replace(event, journal=link.journal) for event in fresh]
+            await transaction.add_events(fresh)
+            for event in fresh:
+                booking = await _apply(platform, transaction, event)
+                if booking is not None:
+                    changed[booking.id] = booking
+            link = replace(link, acked_seq=fresh[-1].seq, last_seen=platform.clock())
+            await transaction.save_link(link)
+    for event in fresh:
+        if event.command_id and event.kind != "verify_started":
+            platform.links.event_stored(event.command_id)
+    now = platform.clock()
+    for booking in changed.values():
+        platform.index.hold(booking, now)
+        news.booking(platform, booking)
+    if changed:
+        news.garage(platform, connection.garage_id)
+    return link.acked_seq
+
+
+def _fresh(link: Link, events: Sequence[GateEvent]) -> list[GateEvent]:
+    by_seq = {event.seq: event for event in events if event.seq > link.acked_seq}
+    fresh = [by_seq[seq] for seq in sorted(by_seq)]
+    if fresh and fresh[0].seq != link.acked_seq + 1:
+        _log.warning("garage %s: journal lines %d to %d are lost", link.garage_id, link.acked_seq + 1, fresh[0].seq - 1)
+    return fresh
+
+
+async def _apply(platform: Platform, transaction: Transaction, event: GateEvent) -> Booking | None:
+    if event.command_id and event.kind in ("opened", "refused", "failed"):
+        command = await transaction.command(event.command_id)
+        if command is not None and command.garage_id == event.garage_id:
+            state = "opened" if event.kind == "opened" else "refused"
+            await transaction.save_command(replace(command, state=state))
+    if event.kind != "opened":
+        return None
+    booking = await _booking_of(transaction, event)
+    if booking is None:
+        return None
+    garage = await transaction.garage(event.garage_id)
+    direction = next((g.direction for g in garage.gates if g.name == event.gate), None) if garage else None
+    session = await transaction.session(booking.id)
+    at = _believable(event, booking)
+    if direction is None:
+        direction = "exit" if event.gate == "exit" else "entry"
+    if direction == "both":
+        direction = "entry" if session is None else "exit"
+    if direction == "entry":
+        return await _entered(transaction, booking, session, at)
+    return await exit_at(transaction, booking, session, at, f"{event.garage_id}:{event.journal}:{event.seq}")
+
+
+async def _booking_of(transaction: Transaction, event: GateEvent) -> Booking | None:
+    booking = await transaction.lock_booking(event.booking_id) if event.booking_id else None
+    if booking is None and event.jti:
+        found = await transaction.booking_of_jti(event.jti)
+        booking = await transaction.lock_booking(found.id) if found else None
+    # A garage speaks for its own bookings only.
+    return booking if booking is not None and booking.garage_id == event.garage_id else None
+
+
+def _believable(event: GateEvent, booking: Booking) -> datetime:
+    # A garage's clock may be wrong: nothing can have happened after we heard of it, or before it was booked.
+    return min(max(event.at, booking.created_at), event.received_at)
+
+
+async def _entered(transaction: Transaction, booking: Booking, session: Session | None, at: datetime) -> Booking:
+    await transaction.save_session(stays.entered(session, booking.id, booking.garage_id, at))
+    booking = replace(booking, state=moved(booking.state, Move.ENTER))
+    await transaction.save_booking(booking)
+    return booking
+
+
+async def exit_at(
+    transaction: Transaction, booking: Booking, session: Session | None, at: datetime, reference: str
+) -> Booking:
+    """Ends a stay and charges what is not charged yet."""
+    session = stays.exited(session, booking.id, booking.garage_id, at, booking.window)
+    await transaction.save_session(session)
+    return await _charge(transaction, booking, session, Move.EXIT, reference)
+
+
+async def soft_close(platform: Platform) -> int:
+    """Ends the sessions whose exit was lost, at their booking's end; a later exit opens them again. How many."""
+    now = platform.clock()
+    closed: list[Booking] = []
+    async with platform.database.writing() as transaction:
+        for session in await transaction.running_sessions(now - stays.LOST_EXIT_AFTER):
+            booking = await transaction.lock_booking(session.booking_id)
+            if booking is None or not stays.exit_is_lost(session, booking.window, now):
+                continue
+            session = stays.soft_closed(session, booking.window)
+            await transaction.save_session(session)
+            closed.append(await _charge(transaction, booking, session, Move.SOFT_CLOSE, f"{booking.id}:soft"))
+    for booking in closed:
+        platform.index.hold(booking, now)
+        news.booking(platform, booking)
+    return len(closed)
+
+
+async def _charge(transaction: Transaction, booking: Booking, session: Session, move: Move, reference: str) -> Booking:
+    assert session.exited_at is not None
+    assert session.state is not SessionState.RUNNING
+    lines = charging.charge(booking, session.exited_at)
+    gross, vat = charging.sum_of(lines)
+    state = moved(booking.state, move)
+    more = gross - booking.charged_minor
+    if more > 0:
+        vat_before = await _vat_charged(transaction, booking)
+        entry = ledger.charged(
+            booking.id, booking.garage_id, more, vat - vat_before, booking.price.currency, session.exited_at, reference
+        )
+        await transaction.post(entry)
+        if state is State.PAID:
+            state = moved(state, Move.CHARGED_AGAIN)
+    booking = replace(booking, state=state, charged_minor=booking.charged_minor + max(0, more))
+    await transaction.save_booking(booking)
+    return booking
+
+
+async def _vat_charged(transaction: Transaction, booking: Booking) -> int:
+    moves = [move for entry in await transaction.entries(booking.id) if entry.kind == "charge" for move in entry.moves]
+    return sum(move.amount_minor for move in moves if move.credit.startswith("vat:"))

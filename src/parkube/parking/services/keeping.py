@@ -1,0 +1,59 @@
+"""What goes on by itself: the index filled at start, bookings nobody came for, overstays, lost exits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from parkube.parking.domain.bookings import OVERSTAY_AHEAD, Move, State, moved
+from parkube.parking.services import journal, news
+from parkube.parking.services.platform import Platform
+
+NO_SHOW_AFTER = timedelta(minutes=30)
+"""How long after its end an unused booking expires: its entry may still be on the way from a garage that was away."""
+
+
+async def load(platform: Platform) -> int:
+    """Fills the index from the database. Returns how many garages there are."""
+    now = platform.clock()
+    async with platform.database.reading() as transaction:
+        garages = await transaction.garages()
+        holding = await transaction.holding()
+        checks = await transaction.latest_verifications()
+    for garage in garages:
+        platform.index.put(garage)
+    for booking in holding:
+        platform.index.hold(booking, now)
+    for check in checks:
+        known = platform.index.get(check.garage_id)
+        if known is not None:
+            known.verified = "True" if check.ok else "False"
+    return len(garages)
+
+
+async def tick(platform: Platform) -> None:
+    """Once a minute. Again is nothing."""
+    await journal.soft_close(platform)
+    await expire(platform)
+    now = platform.clock()
+    async with platform.database.reading() as transaction:
+        for booking in await transaction.overstaying(now + OVERSTAY_AHEAD):
+            platform.index.hold(booking, now)
+
+
+async def expire(platform: Platform) -> int:
+    """Gives back the bays of bookings nobody came for. Returns how many."""
+    now = platform.clock()
+    expired = []
+    async with platform.database.writing() as transaction:
+        for found in await transaction.unused_bookings(now - NO_SHOW_AFTER):
+            booking = await transaction.lock_booking(found.id)
+            if booking is None or booking.state is not State.BOOKED:
+                continue
+            booking = replace(booking, state=moved(booking.state, Move.EXPIRE))
+            await transaction.save_booking(booking)
+            expired.append(booking)
+    for booking in expired:
+        platform.index.release(booking.id)
+        news.booking(platform, booking)
+    return len(expired)

@@ -1,0 +1,25 @@
+"""What every use case shares: the ports, the index in memory, the live news, the links. Put together by main."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from parkube.parking.services.index import GarageIndex
+from parkube.parking.services.links import Links
+from parkube.parking.services.live import Live
+from parkube.parking.services.ports import Clock, Cluster, Database, NewId, NoCluster, Payments, Signer
+
+
+@dataclass(slots=True)
+class Platform:
+    """The platform's parts. `clock` and `new_id` come from outside, so that tests hold them."""
+
+    database: Database
+    signer: Signer
+    payments: Payments
+    clock: Clock
+    new_id: NewId
+    cluster: Cluster = field(default_factory=NoCluster)
+    index: GarageIndex = field(default_factory=GarageIndex)
+    live: Live = field(default_factory=Live)
+    links: Links = field(default_factory=Links)
