@@ -1,0 +1,55 @@
+"""The rules of every custom resource: what its definition's schema says, and status apart from spec."""
+
+from __future__ import annotations
+
+from parkube.controlplane.registry import schemas
+from parkube.controlplane.registry.kinds.base import KindStrategy
+from parkube.kubeapi.errors import Cause, MethodNotAllowed, Obj
+
+_SHARED = ("apiVersion", "kind", "metadata")
+
+
+class CustomStrategy(KindStrategy):
+    """One served version with the status subresource. `closed`: its definition is going, nothing new is made."""
+
+    generation = True
+
+    def __init__(self, schema: Obj) -> None:
+        self._schema = schema
+        self.closed = False
+
+    def default(self, obj: Obj) -> None:
+        """The schema's defaults; absent is filled, null too where it may not be null."""
+        schemas.structural(self._schema).default(obj)
+
+    def prepare_create(self, obj: Obj) -> None:
+        """See `Strategy`."""
+        if self.closed:
+            raise MethodNotAllowed("create not allowed while custom resource definition is terminating")
+        super().prepare_create(obj)
+
+    def moved(self, new: Obj, old: Obj) -> bool:
+        """Anything but metadata and status counts."""
+        apart = {*_SHARED, "status"} if self.status else set(_SHARED)
+        return _without(new, apart) != _without(old, apart)
+
+    def validate(self, obj: Obj, old: Obj | None, subresource: str) -> list[Cause]:
+        """Every fault of values. What was wrong before and stays as it was is let pass: schemas tighten."""
+        structural = schemas.structural(self._schema)
+        found = structural.validate(obj)
+        if subresource == "status":
+            found = [cause for cause in found if cause.field.partition(".")[0] == "status"]
+        if found and old is not None:
+            known = set(structural.validate(old))
+            found = [cause for cause in found if cause not in known]
+        return found
+
+
+class PlainCustomStrategy(CustomStrategy):
+    """One served version without the status subresource: status is a field as any other."""
+
+    status = False
+
+
+def _without(obj: Obj, keys: set[str]) -> Obj:
+    return {key: value for key, value in obj.items() if key not in keys}
