@@ -114,8 +114,10 @@ def python_layer(lock: str) -> Callable[[Path], None]:
 
     def fill(into: Path) -> None:
         venv = ROOT / ".venv/bin"
-        run(venv / "uv", "pip", "install", "--quiet", "--require-hashes", "--python", venv / "python", "--only-binary", ":all:",
-            "--python-version", "3.11", "--target", into / "opt/parkube", "-r", ROOT / f"requirements/{lock}.txt")  # fmt: skip
+        run(
+            venv / "uv", "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:", "--python-version", "3.11",
+            "--python", venv / "python", "--target", into / "opt/parkube", "-r", ROOT / f"requirements/{lock}.txt",
+        )  # fmt: skip
         shutil.rmtree(into / "opt/parkube/bin", ignore_errors=True)
 
     return tree(fill)

@@ -71,7 +71,8 @@ class Alone:
         ]  # fmt: skip
         directions = {"in": "entry", "out": "exit"}
         self.ask("PUT", f"/api/v1/operator/garages/{name}", {
-            "gates": [{"name": g["name"], "direction": directions[str(g["direction"])]} for g in gates], "bookable": True,
+            "gates": [{"name": g["name"], "direction": directions[str(g["direction"])]} for g in gates],
+            "bookable": True,
         })  # fmt: skip
         token = self.ask("POST", f"/api/v1/operator/garages/{name}/token")["token"]
         config = self.folder / f"{name}.yaml"
