@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import orjson
 import yaml
 
+from parkube.controlplane.apiserver import protobuf
 from parkube.kubeapi.errors import BadRequest, NotAcceptable, Obj, UnsupportedMediaType
 
 _META_VERSIONS = ("v1", "v1beta1")
@@ -86,9 +87,16 @@ def decode(body: bytes, content_type: str) -> Any:
             return orjson.loads(body)
         except orjson.JSONDecodeError as error:
             raise BadRequest(f"the body of the request was not valid JSON: {error}") from None
+    if kind == "application/vnd.kubernetes.protobuf":
+        if not body:
+            return None
+        try:
+            return protobuf.decode(body)
+        except protobuf.ProtobufError as problem:
+            raise BadRequest(f"the body of the request was not a valid protobuf object: {problem}") from None
     raise UnsupportedMediaType(
         f"the body of the request was in an unknown format - accepted media types include: "
-        f"application/json, application/yaml (it was {kind})"
+        f"application/json, application/yaml, application/vnd.kubernetes.protobuf (it was {kind})"
     )
 
 
