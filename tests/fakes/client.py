@@ -174,7 +174,8 @@ class FakeClient:
                     kind = ("MODIFIED" if was else "ADDED") if fits else "DELETED"
                     yield WatchEvent(kind, copy.deepcopy(obj))
             async with self._changed:
-                await self._changed.wait_for(lambda: self._revision > at or self._watch_epoch != epoch)
+                while self._revision <= at and self._watch_epoch == epoch:
+                    await self._changed.wait()
             if self._watch_epoch != epoch:
                 return
 
