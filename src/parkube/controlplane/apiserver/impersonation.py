@@ -23,15 +23,15 @@ def impersonated(user: User, headers: Mapping[str, str], authorizer: Authorizer)
         if groups or extra or uid:
             raise BadRequest("requested impersonation without impersonating a user")
         return user
+    asked = groups  # each one needs the right, a service account's own groups do not
     if name.startswith(_SERVICE_ACCOUNT):
         namespace, _, account = name.removeprefix(_SERVICE_ACCOUNT).partition(":")
         authorizer.require(Attributes(user, "impersonate", "", "serviceaccounts", "", namespace, account))
         groups = groups or ("system:serviceaccounts", f"system:serviceaccounts:{namespace}")
     else:
         authorizer.require(Attributes(user, "impersonate", "", "users", name=name))
-    for group in groups:
-        if not name.startswith(_SERVICE_ACCOUNT):
-            authorizer.require(Attributes(user, "impersonate", "", "groups", name=group))
+    for group in asked:
+        authorizer.require(Attributes(user, "impersonate", "", "groups", name=group))
     if uid:
         authorizer.require(Attributes(user, "impersonate", _AUTHENTICATION, "uids", name=uid))
     more = []

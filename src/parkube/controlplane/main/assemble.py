@@ -18,6 +18,8 @@ from parkube.controlplane.apiserver.resources import Resources
 from parkube.controlplane.apiserver.special import Create, Special
 from parkube.controlplane.main.config import ServerConfig
 from parkube.controlplane.pki import Pki
+from parkube.controlplane.registry.crd.definitions import DefinitionStrategy
+from parkube.controlplane.registry.crd.served import CustomResources
 from parkube.controlplane.registry.kinds import builtin_catalogue
 from parkube.controlplane.registry.operations import Registry
 from parkube.controlplane.registry.resource import Context, Resource
@@ -52,6 +54,7 @@ class Server:
     pki: Pki
     store: Store
     registry: Registry
+    custom_resources: CustomResources
     access: Access
     special: Special
     client: LocalClient
@@ -73,7 +76,7 @@ def assemble(
         pki.service_account_key, service_cidr=config.service_cidr, node_ports=config.service_node_port_range,
         clock=clock,
     )  # fmt: skip
-    catalogue = builtin_catalogue()
+    catalogue = builtin_catalogue(DefinitionStrategy())
     registry = Registry(store, catalogue, access.admissions, clock=clock, new_uid=lambda: str(uuid.uuid4()))
     creates: dict[tuple[GVR, str], Create] = {(SERVICEACCOUNTS, "token"): _token(access)}
     creates.update(pods.handlers(registry, clock))
@@ -95,7 +98,19 @@ def assemble(
         "cluster_domain": config.cluster_domain, "kubernetes_service": first_service_address(config),
     }  # fmt: skip
     site.mount_site(app, Site(pki, client, config.images_dir, settings), tunnels)
-    return Server(config, pki, store, registry, access, special, client, tunnels, app, health)
+    return Server(
+        config,
+        pki,
+        store,
+        registry,
+        CustomResources(registry, clock=clock),
+        access,
+        special,
+        client,
+        tunnels,
+        app,
+        health,
+    )
 
 
 def _token(access: Access) -> Create:

@@ -1,6 +1,6 @@
 """Runs one server: makes its keys, opens its store, listens, and winds down in order. Knows no Kubernetes rule.
 
-    keys -> store -> caches -> rights -> listening -> controllers -> (own agent)       SIGTERM: the same way back
+keys -> store -> caches -> rights -> listening -> controllers -> (own agent)       SIGTERM: the same way back
 """
 
 from __future__ import annotations
@@ -85,6 +85,8 @@ async def serving(config: ServerConfig) -> AsyncIterator[Server]:
         server.health.done("store")
         await server.registry.start()
         stack.push_async_callback(server.registry.close)
+        await server.custom_resources.start()
+        stack.push_async_callback(server.custom_resources.stop)
         server.health.done("caches")
         listening = await asyncio.get_running_loop().create_server(
             server.app.protocol, sock=listener, ssl=pki.server_ssl_context(), backlog=BACKLOG,
