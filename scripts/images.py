@@ -40,7 +40,7 @@ http {{
     server {{
         listen {port};
         root /usr/share/nginx/html;
-        location / {{ index index.html; }}
+        location / {{ {answer} }}
     }}
 }}
 """
@@ -115,8 +115,8 @@ def python_layer(lock: str) -> Callable[[Path], None]:
     def fill(into: Path) -> None:
         venv = ROOT / ".venv/bin"
         run(
-            venv / "uv", "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:", "--python-version", "3.11",
-            "--python", venv / "python", "--target", into / "opt/parkube", "-r", ROOT / f"requirements/{lock}.txt",
+            venv / "uv", "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:",
+            "--python-version", "3.11", "--python", venv / "python", "--target", into / "opt/parkube", "-r", ROOT / f"requirements/{lock}.txt",
         )  # fmt: skip
         shutil.rmtree(into / "opt/parkube/bin", ignore_errors=True)
 
@@ -140,14 +140,14 @@ def own_code(*extra: tuple[str, str]) -> Callable[[Path], None]:
     return tree(fill)
 
 
-def nginx_files(port: int, state: str) -> Callable[[Path], None]:
+def nginx_files(port: int, state: str, answer: str) -> Callable[[Path], None]:
     """A layer: one server on `port`, its page, and where it keeps its state."""
 
     def fill(into: Path) -> None:
         for folder in ("etc/nginx", "usr/share/nginx/html", state.strip("/")):
             (into / folder).mkdir(parents=True, exist_ok=True)
         (into / state.strip("/")).chmod(0o1777)
-        (into / "etc/nginx/nginx.conf").write_text(NGINX.format(port=port, run=state))
+        (into / "etc/nginx/nginx.conf").write_text(NGINX.format(port=port, run=state, answer=answer))
         (into / "usr/share/nginx/html/index.html").write_text(PAGE)
 
     return tree(fill)
@@ -192,11 +192,11 @@ def parkube_image(name: str, lock: str, extra: tuple[tuple[str, str], ...], *com
     )  # fmt: skip
 
 
-def nginx_image(name: str, ref: str, port: int, user: str) -> Image:
+def nginx_image(name: str, ref: str, port: int, user: str, answer: str = "index index.html;") -> Image:
     """Debian's nginx, in the foreground, logging to the container's own output."""
     return Image(
         name, ref, digest_of(["scripts/images.py"]),
-        (debian("nginx-light"), nginx_files(port, "/tmp/nginx")),
+        (debian("nginx-light"), nginx_files(port, "/tmp/nginx", answer)),
         ("--config.entrypoint=nginx", "--config.cmd=-g", "--config.cmd=daemon off;", f"--config.user={user}",
          f"--config.exposedports={port}/tcp", "--config.stopsignal=SIGQUIT"),
     )  # fmt: skip
@@ -208,6 +208,7 @@ def all_images() -> tuple[Image, ...]:
         parkube_image("garage", "gate", (), "parking", "gate"),
         parkube_image("platform", "platform", (("web/dist", "opt/parkube/web"),), "parking", "platform"),
         nginx_image("nginx-unprivileged", "docker.io/nginxinc/nginx-unprivileged:latest", 8080, "101:101"),
+        nginx_image("nginx-broken", "docker.io/nginxinc/nginx-unprivileged:broken", 8080, "101:101", "return 500;"),
         nginx_image("nginx", "docker.io/library/nginx:latest", 80, "0:0"),
     )
 
