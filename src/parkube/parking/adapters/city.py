@@ -18,8 +18,9 @@ NAME: Final = "Parkdam"
 CENTRE: Final = (52.3728, 4.8936)
 _SEED: Final = 1275
 _STREETS: Final = (
-    "Haven", "Markt", "Dam", "Station", "Molen", "Kerk", "Schouwburg", "Stadhuis", "Museum", "Bolwerk", "Singel", "Veer",
-    "Waag", "Zuider", "Noorder", "Ooster", "Wester", "Linden", "Beurs", "Scheeps", "Universiteits", "Ziekenhuis",
+    "Haven", "Markt", "Dam", "Station", "Molen", "Kerk", "Schouwburg", "Stadhuis", "Museum", "Bolwerk", "Singel",
+    "Veer", "Waag", "Zuider", "Noorder", "Ooster", "Wester", "Linden", "Beurs", "Scheeps",
+    "Universiteits", "Ziekenhuis",
 )  # fmt: skip
 _KINDS: Final = (("garage", "garage"), ("plein", "garage"), ("kade", "terrain"), ("poort P+R", "park and ride"))
 
@@ -28,7 +29,7 @@ def generate(count: int = 60) -> list[Garage]:
     """The city's garages; garage i is the same whatever the count."""
     garages = []
     for number in range(count):
-        chance = random.Random(_SEED * 10_007 + number)  # noqa: S311 - a city, not a secret
+        chance = random.Random(_SEED * 10_007 + number)
         street, (kind, usage) = _STREETS[number % len(_STREETS)], _KINDS[number // len(_STREETS) % len(_KINDS)]
         again = number // (len(_STREETS) * len(_KINDS))
         name = f"{street}{kind}" + (f" {again + 1}" if again else "")

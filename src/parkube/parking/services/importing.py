@@ -10,6 +10,8 @@ from parkube.parking.domain.garages import Garage
 from parkube.parking.services.platform import Platform
 
 SHRINKS_TO = 0.8
+GARAGES_CHANGED = "garages_changed"
+"""The setting by which a running platform notices that another process took garages in."""
 
 
 @dataclass(slots=True)
@@ -50,6 +52,7 @@ async def take_in(platform: Platform, garages: Sequence[Garage], report: Report,
                 report.changed += 1
             written.append(new)
         await transaction.put_garages(written)
+        await transaction.put_setting(GARAGES_CHANGED, platform.new_id("ch"))
     for garage in written:
         platform.index.put(garage)
     return report

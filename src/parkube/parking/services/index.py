@@ -18,7 +18,9 @@ from parkube.parking.domain.occupancy import Profile
 from parkube.parking.domain.tariffs import total
 from parkube.parking.domain.times import Window
 
+NEARBY_M: Final = 10_000.0
 WITHIN_M: Final = 50_000.0
+"""Where nothing is nearby, the search goes this far."""
 _PRICES_KEPT: Final = 200_000
 
 
@@ -51,7 +53,8 @@ class GarageIndex:
 
     def __init__(self) -> None:
         self._garages: dict[str, Indexed] = {}
-        self._grid: Grid[str] = Grid()
+        self._bookable: Grid[str] = Grid()
+        self._others: Grid[str] = Grid()
         self._windows: dict[str, tuple[str, float, float]] = {}
         self._cities: list[Place] | None = None
         self._tariffs: dict[object, int] = {}
@@ -75,10 +78,11 @@ class GarageIndex:
         else:
             known.garage, known.folded = garage, fold(f"{garage.name} {garage.city}")
         self._tariff_of[garage.id] = self._tariffs.setdefault(garage.tariff, len(self._tariffs))
-        if garage.latitude is None or garage.longitude is None:
-            self._grid.remove(garage.id)
-        else:
-            self._grid.put(garage.id, garage.latitude, garage.longitude)
+        self._bookable.remove(garage.id)
+        self._others.remove(garage.id)
+        if garage.latitude is not None and garage.longitude is not None:
+            grid = self._bookable if garage.can_be_booked else self._others
+            grid.put(garage.id, garage.latitude, garage.longitude)
         self._cities = None
 
     def hold(self, booking: Booking, now: datetime) -> None:
@@ -115,8 +119,16 @@ class GarageIndex:
         return found
 
     def near(self, latitude: float, longitude: float, limit: int) -> list[tuple[float | None, Indexed]]:
-        """The nearest garages with their distances in metres."""
-        return [(far, self._garages[key]) for far, key in self._grid.nearest(latitude, longitude, limit, WITHIN_M)]
+        """The nearest garages with their distances in metres. Those that can be booked are not crowded out by streets."""
+        found = self._bookable.nearest(latitude, longitude, limit, NEARBY_M)
+        if len(found) < limit:
+            found += self._others.nearest(latitude, longitude, limit - len(found), NEARBY_M)
+        if not found:
+            found = self._bookable.nearest(latitude, longitude, limit, WITHIN_M)
+        if not found:
+            found = self._others.nearest(latitude, longitude, limit, WITHIN_M)
+        found.sort()
+        return [(far, self._garages[key]) for far, key in found]
 
     def named(
         self, text: str, limit: int, latitude: float | None = None, longitude: float | None = None

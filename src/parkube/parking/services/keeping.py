@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from parkube.parking.domain.bookings import OVERSTAY_AHEAD, Move, State, moved
 from parkube.parking.services import journal, news
+from parkube.parking.services.importing import GARAGES_CHANGED
 from parkube.parking.services.platform import Platform
 
 NO_SHOW_AFTER = timedelta(minutes=30)
@@ -20,6 +21,7 @@ async def load(platform: Platform) -> int:
         garages = await transaction.garages()
         holding = await transaction.holding()
         checks = await transaction.latest_verifications()
+        platform.garages_mark = await transaction.setting(GARAGES_CHANGED)
     for garage in garages:
         platform.index.put(garage)
     for booking in holding:
@@ -29,6 +31,16 @@ async def load(platform: Platform) -> int:
         if known is not None:
             known.verified = "True" if check.ok else "False"
     return len(garages)
+
+
+async def refresh(platform: Platform) -> bool:
+    """Fills the index again where another process took garages in. Returns whether it did."""
+    async with platform.database.reading() as transaction:
+        mark = await transaction.setting(GARAGES_CHANGED)
+    if mark == platform.garages_mark:
+        return False
+    await load(platform)
+    return True
 
 
 async def tick(platform: Platform) -> None:

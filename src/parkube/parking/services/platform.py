@@ -23,3 +23,4 @@ class Platform:
     index: GarageIndex = field(default_factory=GarageIndex)
     live: Live = field(default_factory=Live)
     links: Links = field(default_factory=Links)
+    garages_mark: str | None = None

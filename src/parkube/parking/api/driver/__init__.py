@@ -1,0 +1,1 @@
+"""What drivers call: search, quotes, bookings, gates, payment, live news. Under /api/v1/driver."""

@@ -79,6 +79,13 @@ class BookingAsked(Shape):
     plate: str | None = Field(default=None, max_length=16)
 
 
+class Gate(Shape):
+    """A gate that the booking may open."""
+
+    name: str
+    direction: Literal["entry", "exit", "both"]
+
+
 class GarageOfBooking(Shape):
     """Where the booking is."""
 
@@ -87,6 +94,7 @@ class GarageOfBooking(Shape):
     city: str
     latitude: float | None
     longitude: float | None
+    gates: list[Gate]
     online: bool
 
 
@@ -110,6 +118,7 @@ class Booking(Shape):
     price_cents: int
     due_cents: int
     currency: str
+    lines: list[Line]
     plate: str | None
     grant: str
     qr_svg: str

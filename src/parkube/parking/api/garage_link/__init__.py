@@ -1,0 +1,1 @@
+"""The one socket of each garage: journal up, commands down."""

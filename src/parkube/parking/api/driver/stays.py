@@ -1,0 +1,112 @@
+"""From a quote to a receipt: the driver's calls around one stay. A booking's calls carry its secret."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request
+from starlette.responses import Response
+
+from parkube.parking.api import events
+from parkube.parking.api.answers import answer, bearer, platform_of
+from parkube.parking.api.driver import views
+from parkube.parking.api.driver.shapes import Booking, BookingAsked, OpenAnswer, OpenAsked, Quote, QuoteAsked, Receipt
+from parkube.parking.domain.bookings import Booking as BookingRecord
+from parkube.parking.services import booking as bookings
+from parkube.parking.services import gates, paying
+from parkube.parking.services.live import BOOKING, GARAGE, News
+from parkube.parking.services.platform import Platform
+
+router = APIRouter()
+
+
+@router.post("/quotes", response_model=Quote, status_code=201)
+async def make_quote(request: Request, asked: QuoteAsked) -> Response:
+    """A price, pinned for a quarter of an hour."""
+    made = await bookings.quote(platform_of(request), asked.garage_id, asked.from_, asked.to)
+    return answer(views.quote(made), 201)
+
+
+@router.post("/bookings", response_model=Booking, status_code=201)
+async def book(
+    request: Request,
+    asked: BookingAsked,
+    idempotency_key: Annotated[str | None, Header(max_length=128)] = None,
+) -> Response:
+    """Takes up a quote. Again with the same Idempotency-Key is the same booking."""
+    platform = platform_of(request)
+    made = await bookings.book(platform, asked.quote_id, asked.plate, idempotency_key)
+    return answer(await _shown(platform, made), 201, {"Location": f"/api/v1/driver/bookings/{made.id}"})
+
+
+@router.get("/bookings/{booking_id}", response_model=Booking)
+async def show(request: Request, booking_id: str) -> Response:
+    """The booking as it is now."""
+    platform = platform_of(request)
+    return answer(await _shown(platform, await bookings.find(platform, booking_id, bearer(request))))
+
+
+@router.delete("/bookings/{booking_id}", response_model=Booking)
+async def cancel(request: Request, booking_id: str) -> Response:
+    """Gives the booking up before the stay."""
+    platform = platform_of(request)
+    made = await bookings.cancel(platform, booking_id, bearer(request))
+    await gates.revoke(platform, made)
+    return answer(await _shown(platform, made))
+
+
+@router.post("/bookings/{booking_id}/open", response_model=OpenAnswer)
+async def open_gate(request: Request, booking_id: str, asked: OpenAsked) -> Response:
+    """Opens a gate: `sent` when the garage has not answered in time, `refused` with the reason."""
+    opening = await gates.open_gate(
+        platform_of(request), booking_id, bearer(request), asked.gate, gates.ANSWER_WITHIN_S
+    )
+    return answer(
+        {"command_id": opening.command_id, "state": opening.state, "reason": opening.reason, "code": opening.code}
+    )
+
+
+@router.post("/bookings/{booking_id}/pay", response_model=Receipt)
+async def pay(request: Request, booking_id: str) -> Response:
+    """Pays what is due after the stay. Paid already is the same receipt."""
+    platform = platform_of(request)
+    return answer(views.receipt(platform, await paying.pay(platform, booking_id, bearer(request))))
+
+
+@router.get("/bookings/{booking_id}/receipt", response_model=Receipt)
+async def receipt(request: Request, booking_id: str) -> Response:
+    """The receipt."""
+    platform = platform_of(request)
+    return answer(views.receipt(platform, await paying.receipt(platform, booking_id, bearer(request))))
+
+
+@router.get("/events")
+async def news(request: Request, booking: Annotated[str | None, Query(max_length=64)] = None) -> Response:
+    """Server-sent events: `garage` {id, free_bays, verified, online}, and `booking` for the one asked for."""
+    platform = platform_of(request)
+    first: list[bytes] = []
+    secret = ""
+    if booking is not None:
+        secret = bearer(request)
+        bookings.check_secret(platform.signer, booking, secret)
+    subscription = platform.live.subscribe(GARAGE, BOOKING, booking=booking)
+    try:
+        if booking is not None:
+            shown = await _shown(platform, await bookings.find(platform, booking, secret))
+            first.append(events.event("booking", shown))
+    except BaseException:
+        platform.live.unsubscribe(subscription)
+        raise
+
+    async def tell(one: News) -> tuple[str, Any] | None:
+        if one.topic == GARAGE:
+            return "garage", {"id": one.subject, **one.data}
+        return "booking", await _shown(platform, await bookings.find(platform, one.subject, secret))
+
+    return events.stream(platform.live, subscription, first, tell)
+
+
+async def _shown(platform: Platform, made: BookingRecord) -> dict[str, Any]:
+    async with platform.database.reading() as transaction:
+        session = await transaction.session(made.id)
+    return views.booking(platform, made, session)

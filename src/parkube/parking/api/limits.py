@@ -1,0 +1,55 @@
+"""What no request may exceed, checked before anything is read into memory."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from parkube.parking.api.problems import problem
+
+MOST_BODY: Final = 256 * 1024
+
+
+class BodyLimit:
+    """Refuses a body over the limit with 413, by its declared length or when it turns out so."""
+
+    def __init__(self, app: ASGIApp, most: int = MOST_BODY) -> None:
+        self._app, self._most = app, most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
+            await self._app(scope, receive, send)
+            return
+        declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        if not declared.isdigit() or int(declared) > self._most:
+            await self._refuse(scope, receive, send)
+            return
+        received, started, refused = 0, False, False
+
+        async def limited() -> Message:
+            nonlocal received, refused
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._most:
+                refused = True
+                return {"type": "http.disconnect"}
+            return message
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            if not refused:
+                started = True
+                await send(message)
+
+        try:
+            await self._app(scope, limited, watched)
+        except Exception:
+            if not refused:
+                raise
+        if refused and not started:
+            await self._refuse(scope, receive, send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        detail = f"the body is over {self._most // 1024} KiB"
+        await problem(413, "body_too_large", detail, (), {"Connection": "close"})(scope, receive, send)

@@ -1,0 +1,53 @@
+"""`parkube parking platform`: the web server around the platform."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+
+import uvicorn
+
+from parkube.parking.domain.errors import Invalid
+from parkube.parking.main import wiring
+
+
+class _Server(uvicorn.Server):
+    """Ends the event streams first: a server that waits for them to end by themselves waits for ever."""
+
+    def handle_exit(self, sig: int, frame: object) -> None:
+        platform = getattr(getattr(self.config.app, "state", None), "platform", None)
+        if platform is not None:
+            platform.live.close()
+        super().handle_exit(sig, frame)  # type: ignore[arg-type]
+
+
+def serve(argv: list[str]) -> int:
+    """Runs the platform until it is told to stop."""
+    parser = argparse.ArgumentParser(prog="parkube parking platform", description="Run the parking platform.")
+    wiring.add_database_option(parser)
+    parser.add_argument("--listen", default=os.environ.get("PARKUBE_LISTEN", "127.0.0.1:8080"), help="host:port")
+    parser.add_argument("--web-dir", default=None, help="where the built pages are (PARKUBE_WEB_DIR)")
+    settings = wiring.settings_of(parser.parse_args(argv))
+    host, _, port = settings.listen.rpartition(":")
+    if not port.isdigit() or not 0 <= int(port) < 65536:
+        raise Invalid(f"--listen {settings.listen} is not host:port")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    config = uvicorn.Config(
+        wiring.create(settings),
+        host=host.strip("[]") or "0.0.0.0",
+        port=int(port),
+        access_log=False,
+        log_level="warning",
+        ws="websockets-sansio",
+        ws_max_size=1024 * 1024,
+        ws_ping_interval=15,
+        ws_ping_timeout=15,
+        timeout_graceful_shutdown=3,
+        server_header=False,
+    )
+    server = _Server(config)
+    print(f"parkube: the platform listens on http://{settings.listen}", flush=True)
+    server.run()
+    return 0 if server.started else 1

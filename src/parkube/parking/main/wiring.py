@@ -1,0 +1,150 @@
+"""Puts a platform together from its settings: database, signer, payments, clock, cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+from argparse import ArgumentParser, Namespace
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from parkube.parking.adapters.database import SqlDatabase, open_database
+from parkube.parking.adapters.database.engine import DEFAULT_URL
+from parkube.parking.adapters.payments import BuiltinPayments
+from parkube.parking.adapters.signing import load_signer
+from parkube.parking.api.app import create_app
+from parkube.parking.services import keeping
+from parkube.parking.services.platform import Platform
+
+_log = logging.getLogger(__name__)
+TICK_S, REFRESH_S = 60.0, 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where the platform keeps its records, listens, and finds its pages."""
+
+    database_url: str = DEFAULT_URL
+    listen: str = "127.0.0.1:8080"
+    web_dir: Path | None = None
+    operator_token: str | None = None
+    public_url: str = ""
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def new_id(prefix: str) -> str:
+    """120 random bits in lower-case letters and digits, after the prefix."""
+    digits = "0123456789abcdefghjkmnpqrstvwxyz"
+    text = "".join(digits[secrets.randbelow(32)] for _ in range(24))
+    return f"{prefix}_{text}" if prefix else text
+
+
+async def open_platform(database: SqlDatabase, clock: Callable[[], datetime] = now) -> Platform:
+    """A platform on a database, whose schema is brought up to date and whose garages are in the index."""
+    await database.upgrade()
+    platform = Platform(
+        database=database,
+        signer=await load_signer(database),
+        payments=BuiltinPayments(database, clock, new_id),
+        clock=clock,
+        new_id=new_id,
+    )
+    await keeping.load(platform)
+    return platform
+
+
+@asynccontextmanager
+async def running(platform: Platform) -> AsyncIterator[None]:
+    """What goes on beside the requests: the minute's tick, and the cluster where there is one."""
+    tasks = [asyncio.create_task(_ticking(platform))]
+    if _cluster_in_reach():
+        # Only where there is one: the client library is a tenth of the platform's memory.
+        from parkube.parking.adapters.kubernetes import KubernetesCluster
+
+        cluster = KubernetesCluster(platform.live)
+        platform.cluster = cluster
+        tasks.append(asyncio.create_task(cluster.run()))
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+def create(settings: Settings) -> FastAPI:
+    """The application for a web server; the platform is put together when it starts."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        database = open_database(settings.database_url)
+        try:
+            platform = app.state.platform = await open_platform(database)
+            async with running(platform):
+                _log.info("%d garages, database %s", len(platform.index), _without_password(settings.database_url))
+                yield
+            platform.live.close()
+        finally:
+            await database.close()
+
+    return create_app(None, operator_token=settings.operator_token, web_dir=settings.web_dir, lifespan=lifespan)
+
+
+def add_database_option(parser: ArgumentParser) -> None:
+    """--database-url, as every subcommand with a database has it."""
+    default = os.environ.get("PARKUBE_DATABASE_URL", DEFAULT_URL)
+    parser.add_argument("--database-url", default=default, help="sqlite:///file or postgresql://user@host/name")
+
+
+def settings_of(options: Namespace) -> Settings:
+    """Settings from the command line and the environment."""
+    web_dir = options.web_dir or os.environ.get("PARKUBE_WEB_DIR")
+    return Settings(
+        database_url=options.database_url,
+        listen=options.listen,
+        web_dir=Path(web_dir) if web_dir else _built_pages(),
+        operator_token=os.environ.get("PARKUBE_OPERATOR_TOKEN") or None,
+        public_url=os.environ.get("PARKUBE_PUBLIC_URL", ""),
+    )
+
+
+async def _ticking(platform: Platform) -> None:
+    loop = asyncio.get_running_loop()
+    due = loop.time()
+    while True:
+        try:
+            await keeping.refresh(platform)
+            if loop.time() >= due:
+                due = loop.time() + TICK_S
+                await keeping.tick(platform)
+        except Exception:
+            _log.exception("the platform's own work failed, it is tried again")
+        await asyncio.sleep(REFRESH_S)
+
+
+def _cluster_in_reach() -> bool:
+    return bool(os.environ.get("KUBERNETES_SERVICE_HOST") or os.environ.get("KUBECONFIG"))
+
+
+def _built_pages() -> Path | None:
+    # In a source tree the pages are built beside the package.
+    beside = Path(__file__).resolve().parents[4] / "web" / "dist"
+    return beside if beside.is_dir() else None
+
+
+def _without_password(url: str) -> str:
+    head, at, tail = url.rpartition("@")
+    return f"{head.rpartition(':')[0]}:***@{tail}" if at and head.count(":") > 1 else url
