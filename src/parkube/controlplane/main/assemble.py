@@ -7,7 +7,6 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from parkube.controlplane.access.access import Access
 from parkube.controlplane.apiserver import node_streams, pods, site, wellknown
@@ -16,6 +15,7 @@ from parkube.controlplane.apiserver.discovery import Discovery
 from parkube.controlplane.apiserver.local import LocalClient
 from parkube.controlplane.apiserver.resources import Resources
 from parkube.controlplane.apiserver.special import Create, Special
+from parkube.controlplane.controllers.options import ApiResource, Options
 from parkube.controlplane.main.config import ServerConfig
 from parkube.controlplane.pki import Pki
 from parkube.controlplane.registry.crd.definitions import DefinitionStrategy
@@ -58,6 +58,7 @@ class Server:
     access: Access
     special: Special
     client: LocalClient
+    address: str  # at which agents and pods reach it
     tunnels: Tunnels
     app: App
     health: Health
@@ -71,7 +72,8 @@ def first_service_address(config: ServerConfig) -> str:
 def assemble(
     config: ServerConfig, pki: Pki, store: Store, address: str, *, clock: Callable[[], float] = time.time
 ) -> Server:
-    """All parts of a server that clients reach at `address` (host:port)."""
+    """All parts of a server that clients reach at `address`."""
+    host_port = f"{address}:{config.https_listen_port}"
     access = Access(
         pki.service_account_key, service_cidr=config.service_cidr, node_ports=config.service_node_port_range,
         clock=clock,
@@ -85,14 +87,14 @@ def assemble(
     tunnels = Tunnels(lambda user: app.protocol(user))
     special = Special(creates, node_streams.handlers(registry, tunnels), access.reviews)
     client = LocalClient(registry, special)
-    discovery = Discovery(catalogue, address)
+    discovery = Discovery(catalogue, host_port)
     app = App(catalogue, Resources(registry, special), access.authenticator, access.authorizer, discovery)
     health = Health()
     checks = {name: health.check(name) for name in ("store", "caches", "rbac/bootstrap-roles")}
     wellknown.mount_version(app)
     wellknown.mount_health(app, checks)
     wellknown.OpenApi(catalogue).mount(app)
-    wellknown.mount_openid(app, access.tokens, address)
+    wellknown.mount_openid(app, access.tokens, host_port)
     settings = {
         "cluster_cidr": config.cluster_cidr, "service_cidr": config.service_cidr,
         "cluster_domain": config.cluster_domain, "kubernetes_service": first_service_address(config),
@@ -107,10 +109,29 @@ def assemble(
         access,
         special,
         client,
+        address,
         tunnels,
         app,
         health,
     )
+
+
+def controller_options(server: Server) -> Options:
+    """What the controllers are told of this server."""
+    config, catalogue, pki = server.config, server.registry.catalogue, server.pki
+
+    def resources() -> list[ApiResource]:
+        return [
+            ApiResource(row.gvr, row.kind, row.namespaced, row.verbs, row.storage)
+            for row in catalogue
+            if not row.virtual
+        ]
+
+    return Options(
+        api_addresses=(server.address,), api_port=config.https_listen_port,
+        service_ip=first_service_address(config), cluster_cidr=config.cluster_cidr, root_ca=pki.server_ca.decode(),
+        sign_csr=pki.sign_csr, resources=resources,
+    )  # fmt: skip
 
 
 def _token(access: Access) -> Create:
@@ -118,8 +139,3 @@ def _token(access: Access) -> Create:
         return await access.token_requests.create(namespace, name, obj, context)
 
     return create
-
-
-def utc_now() -> datetime:
-    """For what wants a datetime."""
-    return datetime.now(UTC)

@@ -17,7 +17,8 @@ from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 from parkube.controlplane import pki as pki_room
-from parkube.controlplane.main.assemble import Server, assemble
+from parkube.controlplane.main import own_agent
+from parkube.controlplane.main.assemble import Server, assemble, controller_options
 from parkube.controlplane.main.config import ServerConfig
 from parkube.controlplane.pki import PkiError
 from parkube.controlplane.pki.ensure import default_sans
@@ -72,13 +73,12 @@ async def serving(config: ServerConfig) -> AsyncIterator[Server]:
     asyncio.get_running_loop().set_exception_handler(_quiet)
     listener = _bind(config)
     own = own_address(config)
-    address = f"{own}:{config.https_listen_port}"
     sans = default_sans(config.service_cidr, config.cluster_domain, [own, config.node_ip], config.tls_san)
     pki = await asyncio.to_thread(
         pki_room.ensure, config.server_dir, sans=sans, token=config.token, agent_token=config.agent_token
     )
     store = _store(config)
-    server = assemble(config, pki, store, address)
+    server = assemble(config, pki, store, own)
     async with contextlib.AsyncExitStack() as stack:
         await store.start()
         stack.push_async_callback(store.close)
@@ -108,7 +108,9 @@ async def serving(config: ServerConfig) -> AsyncIterator[Server]:
 @contextlib.asynccontextmanager
 async def _background(server: Server) -> AsyncIterator[None]:
     """Everything that works by itself while the server runs."""
-    jobs: list[Coroutine[Any, Any, None]] = [server.app.sweep(), server.tunnels.watch_over()]
+    jobs: list[Coroutine[Any, Any, None]] = [server.app.sweep(), server.tunnels.watch_over(), *_loops(server)]
+    if not server.config.disable_agent:
+        jobs.append(own_agent.supervise(own_agent.command(server.config)))
     tasks = [asyncio.create_task(_guard(job)) for job in jobs]
     try:
         yield
@@ -116,6 +118,17 @@ async def _background(server: Server) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _loops(server: Server) -> list[Coroutine[Any, Any, None]]:
+    """Controllers and scheduler; they see the API through the client alone, and share their views of it."""
+    from parkube.controlplane import controllers
+
+    config = server.config
+    jobs: list[Coroutine[Any, Any, None]] = []
+    if not config.disable_controller_manager:
+        jobs.append(controllers.run_all(server.client, controller_options(server)))
+    return jobs
 
 
 async def _guard(job: Coroutine[Any, Any, None]) -> None:
