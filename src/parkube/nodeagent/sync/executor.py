@@ -1,0 +1,228 @@
+"""Does what the plan decided for one pod, action by action, and remembers what came of it. No decisions here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from parkube.kubeapi.errors import Obj
+from parkube.nodeagent.plan import build, pods
+from parkube.nodeagent.plan.actions import KillContainer, RunSandbox, StartContainer
+from parkube.nodeagent.plan.backoff import seeded
+from parkube.nodeagent.plan.environment import ConfigFault, environment
+from parkube.nodeagent.plan.memory import Fault, Memory
+from parkube.nodeagent.plan.model import ContainerPhase, ContainerSpec, PodObserved
+from parkube.nodeagent.probes.check import Target, http_get, port_number
+from parkube.nodeagent.runtime.port import ExecResult, NoSuchContainer, Runtime, RuntimeFault
+from parkube.nodeagent.sync.images import Images
+from parkube.nodeagent.sync.node_facts import NodeState
+from parkube.nodeagent.sync.references import References
+from parkube.nodeagent.sync.tokens import Tokens
+from parkube.nodeagent.volumes.mounts import Volumes
+from parkube.nodeagent.volumes.project import MountFault
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 10.0  # after what a person has to mend: a missing ConfigMap, a bad volume
+_MIN_STOP_S = 2.0  # what is left for TERM when preStop used up the grace
+Tell = Callable[[Obj, str, str, str, str], None]  # (pod, type, reason, message, container)
+
+
+@dataclass(slots=True)
+class Services:
+    """The Service variables of a namespace, and whether they are known."""
+
+    variables: Callable[[Obj], Mapping[str, str]]
+    known: Callable[[], bool]
+
+
+class Executor:
+    """Shared by all pods of a node; every method is about one pod."""
+
+    def __init__(
+        self, runtime: Runtime, volumes: Volumes, references: References, tokens: Tokens, images: Images,
+        node: NodeState, services: Services, clock: Callable[[], float], tell: Tell, *, parallel: int = 4,
+    ) -> None:  # fmt: skip
+        self.runtime, self.volumes, self.references, self.tokens = runtime, volumes, references, tokens
+        self.images, self.node, self.services, self.clock, self.tell = images, node, services, clock, tell
+        self._gate = asyncio.Semaphore(parallel)  # an SD card serves a few starts at once, not a hundred
+
+    def facts(self, pod: Obj, seen: PodObserved | None) -> dict[str, str]:
+        """What field references may say of the status."""
+        host = self.node.host_ips[0] if self.node.host_ips else ""
+        sandbox = seen.sandbox if seen else None
+        ips = self.node.host_ips if pod["spec"].get("hostNetwork") else (sandbox.ips if sandbox else ())
+        return {
+            "status.hostIP": host, "status.hostIPs": ",".join(self.node.host_ips),
+            "status.podIP": ips[0] if ips else "", "status.podIPs": ",".join(ips),
+            "spec.nodeName": self.node.facts.name,
+        }  # fmt: skip
+
+    # Volumes and images
+
+    async def prepare(self, pod: Obj, seen: PodObserved | None, memory: Memory) -> float:
+        """Volumes made or brought up to date; when to do it again (0: on change)."""
+        uid = pod["metadata"]["uid"]
+        namespace = pod["metadata"]["namespace"]
+        await self.references.hold(pod)
+        try:
+            if not self.services.known():
+                raise MountFault("services have not yet been read at least once")
+            again = await self.tokens.fetch(pod, lambda volume: self.volumes.path(uid, volume))
+            await self.volumes.prepare(
+                pod, lambda kind, name: self.references.get(kind, namespace, name),
+                lambda audience, seconds: self.tokens.get(uid, audience, seconds),
+                self.facts(pod, seen), self.node.allocatable,
+            )  # fmt: skip
+        except MountFault as fault:
+            if str(fault) != memory.volume_fault:
+                self.tell(pod, "Warning", "FailedMount", str(fault), "")
+            memory.volume_fault = str(fault)
+            return self.clock() + RETRY_S / 5
+        memory.volumes_ready, memory.volume_fault = True, ""
+        return again
+
+    async def ensure_image(self, pod: Obj, container: Obj, memory: Memory) -> None:
+        """Bring the image; the outcome is in `memory.pulls`."""
+        namespace = pod["metadata"]["namespace"]
+        names = [ref.get("name", "") for ref in pod["spec"].get("imagePullSecrets") or ()]
+        secrets = [s for s in (self.references.get("Secret", namespace, name) for name in names) if s]
+        await self.images.ensure(
+            container, memory, secrets, lambda kind, why, text: self.tell(pod, kind, why, text, container["name"])
+        )
+
+    # Sandboxes and containers
+
+    async def run_sandbox(self, pod: Obj, action: RunSandbox, memory: Memory) -> None:
+        """Make the sandbox; a failure is tried again soon."""
+        try:
+            async with self._gate:
+                await self.runtime.run_sandbox(build.sandbox_spec(pod, action.attempt, self.node.facts))
+        except (RuntimeFault, TimeoutError, OSError) as fault:
+            memory.sandbox_fault = f"Failed to create pod sandbox: {fault}"
+            memory.sandbox_retry_at = self.clock() + 2.0
+            self.tell(pod, "Warning", "FailedCreatePodSandBox", memory.sandbox_fault, "")
+        else:
+            memory.sandbox_fault, memory.sandbox_retry_at = "", 0.0
+
+    async def start(self, pod: Obj, action: StartContainer, seen: PodObserved, memory: Memory) -> None:
+        """Create and start a container; a failure is remembered in `memory.faults`."""
+        name = action.container
+        container = next(c for c in pods.all_containers(pod) if c["name"] == name)
+        found = seen.latest(name)
+        if found is not None:  # a restart: the next one waits longer
+            backoff = memory.backoffs.get(name) or seeded(found.attempt, found.started_at, found.finished_at)
+            backoff.next(self.clock())
+            memory.backoffs[name] = backoff
+        reason = "CreateContainerConfigError"
+        try:
+            spec = await self._spec(pod, container, action, seen)
+            sandbox = seen.sandbox
+            assert sandbox is not None
+            reason = "CreateContainerError"
+            async with self._gate:
+                container_id = await self.runtime.create_container(
+                    sandbox.id, spec, build.sandbox_spec(pod, sandbox.attempt, self.node.facts)
+                )
+                self.tell(pod, "Normal", "Created", f"Container created: {name}", name)
+                reason = "RunContainerError"
+                await self.runtime.start_container(container_id)
+        except (ConfigFault, MountFault, RuntimeFault, TimeoutError, OSError, KeyError) as fault:
+            message = str(fault) if not isinstance(fault, KeyError) else f"volume {fault} is not in the pod"
+            wait = RETRY_S if reason == "CreateContainerConfigError" else 1.0
+            memory.faults[name] = Fault(reason, message, self.clock() + wait)
+            self.tell(pod, "Warning", "Failed", f"Error: {message}", name)
+            return
+        finally:
+            memory.pulls.pop(name, None)  # every start asks for its image anew
+        memory.faults.pop(name, None)
+        self.tell(pod, "Normal", "Started", f"Container started: {name}", name)
+        hook = (container.get("lifecycle") or {}).get("postStart")
+        if hook:
+            await self._post_start(pod, container, container_id, hook, seen)
+
+    async def _spec(self, pod: Obj, container: Obj, action: StartContainer, seen: PodObserved) -> ContainerSpec:
+        namespace = pod["metadata"]["namespace"]
+        env = environment(
+            pod, container, lambda kind, name: self.references.get(kind, namespace, name),
+            self.services.variables(pod), self.facts(pod, seen), self.node.allocatable,
+        )  # fmt: skip
+        mounts = self.volumes.mounts(pod, container, dict(env))
+        image = await self.runtime.image(action.image_id)
+        user = (image.uid, image.username) if image else (None, "")
+        return build.container_spec(pod, container, action.attempt, action.image_id, user, env, mounts, self.node.facts)
+
+    async def _post_start(self, pod: Obj, container: Obj, container_id: str, hook: Obj, seen: PodObserved) -> None:
+        fault = await self._hook(hook, container, container_id, pod, seen, 30.0)
+        if fault:
+            self.tell(pod, "Warning", "FailedPostStartHook", f"PostStartHook failed: {fault}", container["name"])
+            with contextlib.suppress(RuntimeFault, TimeoutError):
+                await self.runtime.stop_container(container_id, _MIN_STOP_S)
+
+    async def kill(self, pod: Obj, action: KillContainer, seen: PodObserved | None) -> None:
+        """preStop within the grace, TERM, then KILL."""
+        self.tell(pod, "Normal", "Killing", action.message, action.container)
+        container = next((c for c in pods.all_containers(pod) if c["name"] == action.container), None)
+        hook = ((container or {}).get("lifecycle") or {}).get("preStop")
+        left = action.grace_s
+        if hook and container is not None and action.prestop and left > 0:
+            begun = self.clock()
+            fault = await self._hook(hook, container, action.container_id, pod, seen, left)
+            if fault:
+                self.tell(pod, "Warning", "FailedPreStopHook", f"PreStopHook failed: {fault}", action.container)
+            left = max(_MIN_STOP_S, left - (self.clock() - begun))
+        try:
+            await self.runtime.stop_container(action.container_id, left)
+        except (RuntimeFault, TimeoutError) as fault:
+            log.warning("container %s cannot be stopped: %s", action.container, fault)
+            await asyncio.sleep(1)
+
+    async def _hook(
+        self, hook: Obj, container: Obj, container_id: str, pod: Obj, seen: PodObserved | None, limit_s: float
+    ) -> str:
+        """Run one lifecycle hook; what went wrong, or nothing."""
+        try:
+            async with asyncio.timeout(limit_s):
+                if "exec" in hook:
+                    result = await self.runtime.exec_sync(container_id, hook["exec"].get("command") or (), limit_s)
+                    if result.exit_code:
+                        output = (result.stdout + result.stderr)[:1024].decode("utf-8", "replace")
+                        return f"command exited with {result.exit_code}: {output}"
+                elif "httpGet" in hook:
+                    status, _ = await http_get(hook["httpGet"], self.target(pod, container, container_id, seen))
+                    if status >= 400:
+                        return f"the hook answered {status}"
+                elif "tcpSocket" in hook:
+                    target = self.target(pod, container, container_id, seen)
+                    port = port_number(hook["tcpSocket"]["port"], target.ports)
+                    _, writer = await asyncio.open_connection(hook["tcpSocket"].get("host") or target.ip, port)
+                    writer.close()
+                elif "sleep" in hook:
+                    await asyncio.sleep(float(hook["sleep"].get("seconds") or 0))
+        except TimeoutError:
+            return f"no answer in {limit_s:.0f} s"
+        except (RuntimeFault, OSError, KeyError, ValueError) as fault:
+            return str(fault)
+        return ""
+
+    def target(self, pod: Obj, container: Obj, container_id: str, seen: PodObserved | None) -> Target:
+        """Whom probes and hooks of this container ask."""
+
+        async def run(command: Sequence[str], timeout_s: float) -> ExecResult:
+            return await self.runtime.exec_sync(container_id, command, timeout_s)
+
+        ports = {p["name"]: int(p["containerPort"]) for p in container.get("ports") or () if p.get("name")}
+        return Target(self.facts(pod, seen)["status.podIP"], ports, run)
+
+    async def remove(self, seen: PodObserved) -> None:
+        """Forget all sandboxes and containers of a pod that is over."""
+        for container in seen.containers:
+            if container.phase is ContainerPhase.EXITED:
+                with contextlib.suppress(RuntimeFault, NoSuchContainer):
+                    await self.runtime.remove_container(container.id)
+        for sandbox in seen.sandboxes:
+            await self.runtime.stop_sandbox(sandbox.id)
+            await self.runtime.remove_sandbox(sandbox.id)

@@ -1,0 +1,109 @@
+"""Has the images of containers: by pull policy, each image pulled once at a time, in the background."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64decode
+from collections.abc import Callable
+
+import orjson
+
+from parkube.kubeapi.errors import Obj
+from parkube.nodeagent.plan.backoff import Backoff
+from parkube.nodeagent.plan.memory import Memory, Pull, PullState
+from parkube.nodeagent.plan.pods import pull_policy
+from parkube.nodeagent.runtime.port import ImageFault, Runtime, RuntimeFault
+
+Say = Callable[[str, str, str], None]  # (type, reason, message)
+
+
+class Images:
+    """`offline` says whether the API is out of reach: then an image that is there will do for `Always`."""
+
+    def __init__(self, runtime: Runtime, clock: Callable[[], float], offline: Callable[[], bool]) -> None:
+        self._runtime, self._clock, self._offline = runtime, clock, offline
+        self._pulls: dict[str, asyncio.Task[str]] = {}
+
+    async def ensure(self, container: Obj, memory: Memory, secrets: list[Obj], say: Say) -> None:
+        """Bring `memory.pulls` of this container to present or failed."""
+        name, image, policy = container["name"], str(container.get("image", "")), pull_policy(container)
+        before = memory.pulls.get(name)
+        memory.pulls[name] = Pull(PullState.PULLING, reason=before.reason if before else "")
+        try:
+            present = await self._runtime.image(image)
+            if present is not None and policy != "Always":
+                say("Normal", "Pulled", f'Container image "{image}" already present on machine')
+            elif policy == "Never":
+                raise ImageFault(
+                    f'Container image "{image}" is not present with pull policy of Never', "ErrImageNeverPull"
+                )
+            else:
+                present_id = await self._pull(image, secrets, say, present.id if present else "")
+                memory.pulls[name] = Pull(PullState.PRESENT, present_id)
+                memory.pull_backoffs.pop(name, None)
+                return
+        except (ImageFault, RuntimeFault) as fault:
+            self._failed(name, image, memory, fault, say)
+            return
+        memory.pulls[name] = Pull(PullState.PRESENT, present.id)
+        memory.pull_backoffs.pop(name, None)
+
+    def _failed(self, name: str, image: str, memory: Memory, fault: Exception, say: Say) -> None:
+        reason = getattr(fault, "reason", "ErrImagePull")
+        now = self._clock()
+        backoff = memory.pull_backoffs.setdefault(name, Backoff())
+        backoff.next(now)
+        if reason == "ErrImageNeverPull" or reason == "InvalidImageName":
+            say("Warning", reason if reason == "ErrImageNeverPull" else "InspectFailed", str(fault))
+        else:
+            say("Warning", "Failed", f'Failed to pull image "{image}": {fault}')
+            say("Warning", "Failed", "Error: ErrImagePull")
+        memory.pulls[name] = Pull(PullState.FAILED, reason=reason, message=str(fault), retry_at=now + backoff.delay)
+
+    async def _pull(self, image: str, secrets: list[Obj], say: Say, present: str) -> str:
+        if image in self._pulls:
+            return await asyncio.shield(self._pulls[image])
+        say("Normal", "Pulling", f'Pulling image "{image}"')
+        begun = self._clock()
+        task = self._pulls[image] = asyncio.ensure_future(self._runtime.pull(image, credentials(image, secrets)))
+        task.add_done_callback(lambda _: self._pulls.pop(image, None))
+        try:
+            image_id = await asyncio.shield(task)
+        except ImageFault:
+            if present and self._offline():
+                say("Normal", "Pulled", f'Container image "{image}" already present on machine; the network is away')
+                return present
+            raise
+        say("Normal", "Pulled", f'Successfully pulled image "{image}" in {self._clock() - begun:.3f}s')
+        return image_id
+
+
+def registry_of(image: str) -> str:
+    """The registry host of an image reference."""
+    first, slash, _ = image.partition("/")
+    return first if slash and ("." in first or ":" in first or first == "localhost") else "docker.io"
+
+
+def credentials(image: str, secrets: list[Obj]) -> dict[str, str] | None:
+    """What the pull secrets hold for this image's registry."""
+    host = registry_of(image)
+    hosts = {
+        host,
+        f"https://{host}",
+        *({"https://index.docker.io/v1/", "index.docker.io"} if host == "docker.io" else ()),
+    }
+    for secret in secrets:
+        raw = (secret.get("data") or {}).get(".dockerconfigjson")
+        if not raw:
+            continue
+        try:
+            auths = orjson.loads(b64decode(raw)).get("auths") or {}
+        except (ValueError, AttributeError):
+            continue
+        for name, auth in auths.items():
+            if name.rstrip("/") in hosts:
+                if auth.get("auth"):
+                    user, _, password = b64decode(auth["auth"]).decode().partition(":")
+                    return {"username": user, "password": password}
+                return {"username": auth.get("username", ""), "password": auth.get("password", "")}
+    return None
