@@ -15,11 +15,16 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+if TYPE_CHECKING:
+    from parkube.controlplane.main.config import ServerConfig
 
 CONFIG_FILE = "/etc/parkube/config.yaml"
 KUBECONFIG = "/etc/parkube/parkube.yaml"
@@ -73,25 +78,31 @@ _SERVER = (
     Flag("disable-controller-manager", "run no controllers", "bool"),
     Flag("log-level", "debug, info, warning or error (default info)"),
 )  # fmt: skip
+_NODE = (  # the server takes them for its own node
+    Flag("node-external-ip", "address at which others reach this node"),
+    Flag("config-dir", "where registries.yaml lies (default /etc/parkube)", "path"),
+    Flag("container-runtime-endpoint", "CRI socket of a runtime that runs already"),
+    Flag("resolv-conf", "resolv.conf for pods (default /etc/resolv.conf)"),
+    Flag("snapshotter", "containerd's snapshotter (default overlayfs where it works, else native)"),
+    Flag("max-pods", "how many pods the node takes (default 110)", "int"),
+    Flag("mirror-port", "local port of the image mirror (default: any)", "int"),
+)
 _AGENT = (
     Flag("server", "the server's URL as this machine reaches it, https://host:port", env="PARKUBE_URL", short="-s"),
     Flag("token", "the join token, from server/node-token on the server", short="-t"),
     _TOKEN_FILE,
     Flag("node-name", "name of this node (default: the host's name)"),
     Flag("node-ip", "address of this node (default: the one that reaches the server)"),
-    Flag("node-external-ip", "address at which others reach this node"),
     Flag("data-dir", "where all state lives (default /var/lib/parkube)", "path", short="-d"),
-    Flag("config-dir", "where registries.yaml lies (default /etc/parkube)", "path"),
     Flag("node-label", "label with which the node appears, key=value; may be repeated", "list", "node_labels"),
     Flag("node-taint", "taint with which the node appears, key=value:Effect; may be repeated", "list", "node_taints"),
-    Flag("container-runtime-endpoint", "CRI socket of a runtime that runs already"),
     Flag("cluster-cidr", "addresses of pods (default 10.42.0.0/16)"),
     Flag("service-cidr", "addresses of services (default 10.43.0.0/16)"),
-    Flag("resolv-conf", "resolv.conf for pods (default /etc/resolv.conf)"),
-    Flag("snapshotter", "containerd's snapshotter (default overlayfs where it works, else native)"),
-    Flag("max-pods", "how many pods the node takes (default 110)", "int"),
-    Flag("mirror-port", "local port of the image mirror (default: any)", "int"),
     Flag("server-node", "this is the server's own node", "bool"),
+    *_NODE,
+)
+_SHARED = tuple(  # settings of the server that its own node shares
+    Flag(name, "") for name in ("node-name", "node-ip", "node-label", "node-taint", "cluster-cidr", "service-cidr")
 )
 _NOT_YET: dict[str, dict[str, str]] = {
     "server": {
@@ -156,18 +167,57 @@ def _fail(sentence: str) -> int:
 
 def server(argv: list[str]) -> int:
     """`parkube server`."""
-    values = settings("server", _SERVER, argv)
+    values = settings("server", (*_SERVER, *_NODE), argv)
     from parkube.controlplane.main.config import ServerConfig
 
-    config = ServerConfig(**values)
+    passed_on = [word for flag in _NODE for word in _words(flag, values.pop(flag.field, None))]
+    config = ServerConfig(**values, agent_arguments=tuple(passed_on))
     if not config.disable_agent and os.geteuid() != 0:
         raise Usage("running containers needs root: run as root, or with --disable-agent for the control plane alone")
+    _log_to_stderr(config.log_level)
+    return _run(lambda: _serve(config), fast=True)
 
-    def start() -> Coroutine[Any, Any, None]:
-        run: Callable[[ServerConfig], Coroutine[Any, Any, None]] = _load("parkube.controlplane.main.run", "run")
-        return run(config)
 
-    return _run(start, fast=True)
+async def _serve(config: ServerConfig) -> None:
+    """The server, and once it answers, its own node."""
+    run = _load("parkube.controlplane.main.run", "run")
+    from parkube.controlplane.tunnel import own_node
+
+    ready = asyncio.Event()
+    serving = asyncio.create_task(run(config, ready))
+    if config.disable_agent:
+        await serving
+        return
+    is_ready = asyncio.create_task(ready.wait())
+    await asyncio.wait((serving, is_ready), return_when=asyncio.FIRST_COMPLETED)
+    is_ready.cancel()
+    node: asyncio.Task[None] | None = None
+    if not serving.done():
+        host = config.bind_address if config.bind_address not in ("", "0.0.0.0", "::") else "127.0.0.1"
+        options: list[str] = []
+        for flag in _SHARED:
+            options += _words(flag, getattr(config, flag.field))
+        argv = own_node.command(
+            f"https://{f'[{host}]' if ':' in host else host}:{config.https_listen_port}",
+            config.server_dir / "node-token",
+            config.data_dir,
+            [*options, *config.agent_arguments],
+        )
+        node = asyncio.create_task(own_node.keep_running(argv, clock=time.monotonic))
+    try:
+        await serving
+    finally:
+        if node is not None:
+            node.cancel()
+            await asyncio.gather(node, return_exceptions=True)
+
+
+def _words(flag: Flag, value: Any) -> list[str]:
+    """A setting as command-line words."""
+    if value in (None, "", ()):
+        return []
+    values = value if isinstance(value, tuple) else (value,)
+    return [word for item in values for word in (f"--{flag.name}", str(item))]
 
 
 def agent(argv: list[str]) -> int:
@@ -182,11 +232,21 @@ def agent(argv: list[str]) -> int:
     except ConfigError as exc:
         raise Usage(str(exc)) from exc
 
-    def start() -> Coroutine[Any, Any, None]:
-        run: Callable[[AgentConfig], Coroutine[Any, Any, None]] = _load("parkube.nodeagent.main.run", "run")
-        return run(config)
+    if config.server_node:
+        _end_with_parent()
+    _log_to_stderr("info")
+    run: Callable[[AgentConfig], Coroutine[Any, Any, None]] = _load("parkube.nodeagent.main.run", "run")
+    return _run(lambda: run(config), fast=False)
 
-    return _run(start, fast=False)
+
+def _end_with_parent() -> None:
+    """The server's own agent ends with it, even when it is killed: a new server starts a new one."""
+    import ctypes
+
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        raise Usage("the server that started this agent is gone")
 
 
 def kubectl(argv: list[str]) -> int:
@@ -334,6 +394,14 @@ def _convert(flag: Flag, value: Any) -> Any:
 
 
 # -- running -----------------------------------------------------------------------------------------------------------
+
+
+def _log_to_stderr(level: str) -> None:
+    import logging
+
+    if level.upper() not in logging.getLevelNamesMapping():
+        raise Usage(f'--log-level: "{level}" is none of debug, info, warning, error')
+    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 
 def _load(module: str, name: str) -> Any:

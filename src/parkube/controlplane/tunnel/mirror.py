@@ -81,11 +81,9 @@ async def _streamed(blob: Blob, digest: str, ask: Ask) -> Answer:
         headers.append((b"Content-Range", f"bytes {first}-{last}/{blob.size}".encode()))
     answer = Answer(status, b"", b"application/octet-stream", headers)
     size = last - first + 1
-    if ask.method == "HEAD":
-        answer.headers.append((b"Content-Length", str(size).encode()))
-    elif size <= CHUNK:
+    if size <= CHUNK:
         answer.body = b"".join([chunk async for chunk in _read(blob.path, blob.offset + first, size)])
-    else:
+    elif ask.method == "GET":
         answer.chunks = _read(blob.path, blob.offset + first, size)
     return answer
 
