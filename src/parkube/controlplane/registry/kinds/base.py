@@ -13,9 +13,10 @@ Defaults = Mapping[str, Any]
 
 
 def fill(into: Obj, defaults: Defaults) -> None:
-    """Set what is absent (or null). Containers in `defaults` must be empty: each object gets its own."""
+    """Set what is absent, null or an empty string. Containers in `defaults` must be empty: each object has its own."""
     for key, value in defaults.items():
-        if into.get(key) is None:
+        now = into.get(key)
+        if now is None or now == "":
             into[key] = value if not isinstance(value, (dict, list)) else type(value)()
 
 

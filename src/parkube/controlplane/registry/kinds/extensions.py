@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from parkube.controlplane.registry.columns import apps as columns
 from parkube.controlplane.registry.kinds.apps import SCALE_PATHS, DeploymentStrategy
+from parkube.controlplane.registry.kinds.base import Defaults
 from parkube.controlplane.registry.kinds.rows import row
 from parkube.controlplane.registry.resource import Resource
 from parkube.kubeapi.client import DEPLOYMENTS
@@ -10,6 +14,7 @@ from parkube.kubeapi.errors import Obj
 
 ROLLBACK = "deprecated.deployment.rollback.revisionTo"
 """The annotation under which apps/v1 keeps `spec.rollbackTo.revision`."""
+_FOREVER = 2147483647
 
 
 def to_apps(obj: Obj) -> Obj:
@@ -33,19 +38,29 @@ def from_apps(obj: Obj) -> Obj:
     if ROLLBACK in annotations:
         rest = {key: value for key, value in annotations.items() if key != ROLLBACK}
         new["metadata"] = {**new["metadata"], "annotations": rest}
-        new["spec"] = {**(new.get("spec") or {}), "rollbackTo": {"revision": int(annotations[ROLLBACK] or 0)}}
+        revision = annotations[ROLLBACK]
+        number = int(revision) if revision.lstrip("-").isdigit() else 0
+        new["spec"] = {**(new.get("spec") or {}), "rollbackTo": {"revision": number}}
     return new
 
 
 class OldDeploymentStrategy(DeploymentStrategy):
-    """As apps/v1, except that a missing selector is taken from the template's labels."""
+    """As apps/v1, with the defaults of its time, and a missing selector taken from the template's labels."""
+
+    spec_defaults: ClassVar[Defaults] = {
+        "replicas": 1, "strategy": {}, "revisionHistoryLimit": _FOREVER, "progressDeadlineSeconds": _FOREVER,
+    }  # fmt: skip
+    rolling: ClassVar[Defaults] = {"maxUnavailable": 1, "maxSurge": 1}
+    selector_stays = False
 
     def default(self, obj: Obj) -> None:
         spec = obj.get("spec")
-        if isinstance(spec, dict) and not spec.get("selector"):
-            labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels")
-            if labels:
+        if isinstance(spec, dict) and isinstance(spec.get("template"), dict):
+            labels = (spec["template"].get("metadata") or {}).get("labels")
+            if labels and not spec.get("selector"):
                 spec["selector"] = {"matchLabels": dict(labels)}
+            if labels and not (obj.get("metadata") or {}).get("labels"):
+                obj.setdefault("metadata", {})["labels"] = dict(labels)
         super().default(obj)
 
 
@@ -54,7 +69,7 @@ def rows() -> list[Resource]:
     return [
         row(
             "extensions", "v1beta1", "deployments", "Deployment", OldDeploymentStrategy(), short="deploy",
-            subresources=("status", "scale"), scale_paths=SCALE_PATHS,
+            subresources=("status", "scale"), scale_paths=SCALE_PATHS, columns=columns.DEPLOYMENT,
             storage=DEPLOYMENTS, to_storage=to_apps, from_storage=from_apps,
         )
     ]  # fmt: skip
