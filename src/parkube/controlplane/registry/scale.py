@@ -57,7 +57,8 @@ def apply_scale(row: Resource, obj: Obj, scale: Obj) -> Obj:
         words = f"Invalid value: {replicas}: must be greater than or equal to 0"
         raise invalid("Scale", "autoscaling", metadata["name"], [Cause("FieldValueInvalid", words, "spec.replicas")])
     *parents, last = _parts(paths(row)[0])
+    holder = obj
     for part in parents:
-        obj = obj.setdefault(part, {})
-    obj[last] = replicas
+        holder = holder.setdefault(part, {})
+    holder[last] = replicas
     return obj
