@@ -13,6 +13,7 @@ import signal
 import socket
 import ssl
 import sys
+import time
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
@@ -24,6 +25,7 @@ from parkube.controlplane.pki import PkiError
 from parkube.controlplane.pki.ensure import default_sans
 from parkube.controlplane.storage.memory import MemoryStore
 from parkube.controlplane.storage.port import Store, StoreError
+from parkube.kubeapi.recorder import Recorder
 
 log = logging.getLogger(__name__)
 
@@ -123,11 +125,18 @@ async def _background(server: Server) -> AsyncIterator[None]:
 def _loops(server: Server) -> list[Coroutine[Any, Any, None]]:
     """Controllers and scheduler; they see the API through the client alone, and share their views of it."""
     from parkube.controlplane import controllers
+    from parkube.controlplane.scheduler import Scheduler
 
-    config = server.config
-    jobs: list[Coroutine[Any, Any, None]] = []
+    config, client = server.config, server.client
+    if config.disable_controller_manager and config.disable_scheduler:
+        return []
+    views = controllers.Views(client)
+    jobs: list[Coroutine[Any, Any, None]] = [views.run()]
     if not config.disable_controller_manager:
-        jobs.append(controllers.run_all(server.client, controller_options(server)))
+        jobs.append(controllers.run_all(client, controller_options(server), views=views))
+    if not config.disable_scheduler:
+        recorder = Recorder(client, "default-scheduler", clock=time.time)
+        jobs += [recorder.run(), Scheduler(client, views, clock=time.time, recorder=recorder).run()]
     return jobs
 
 
