@@ -19,6 +19,7 @@ from parkube.kubeapi.errors import NotFound
 MINOR = "36"
 GIT_VERSION = f"v1.{MINOR}.0+parkube1"
 V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+V2_PROTOBUF_ANSWERED = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"  # "@" is no part of a media type
 _TEXT = b"text/plain; charset=utf-8"
 Check = Callable[[], str]
 """A health check: an empty string when all is well, else what is wrong."""
@@ -99,9 +100,9 @@ class OpenApi:
     async def v2(self, request: Request) -> Response:
         """The one big document, as JSON or protobuf."""
         for media in accepted(request.headers.get("accept", "")):
-            if media.type in (V2_PROTOBUF, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"):
-                kind = media.type.encode()
-                return _tagged(request, openapi.openapi_v2(self._catalogue, protobuf=True), kind)
+            if media.type in (V2_PROTOBUF, V2_PROTOBUF_ANSWERED):
+                body = openapi.openapi_v2(self._catalogue, protobuf=True)
+                return _tagged(request, body, V2_PROTOBUF_ANSWERED.encode())
             if media.type in ("application/json", "*/*", "application/*"):
                 break
         return _tagged(request, openapi.openapi_v2(self._catalogue, protobuf=False), b"application/json")

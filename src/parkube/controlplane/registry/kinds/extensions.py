@@ -68,7 +68,7 @@ def rows() -> list[Resource]:
     """The rows of this module."""
     return [
         row(
-            "extensions", "v1beta1", "deployments", "Deployment", OldDeploymentStrategy(), short="deploy",
+            "extensions", "v1beta1", "deployments", "Deployment", OldDeploymentStrategy(),
             subresources=("status", "scale"), scale_paths=SCALE_PATHS, columns=columns.DEPLOYMENT,
             storage=DEPLOYMENTS, to_storage=to_apps, from_storage=from_apps,
         )
