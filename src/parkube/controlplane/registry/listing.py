@@ -7,7 +7,7 @@ from __future__ import annotations
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, islice
 
 import orjson
 
@@ -105,7 +105,7 @@ async def page(
     found = iter(candidates) if match is None else filter(match, candidates)
     if not options.limit:
         return _converted(row, ListResult(list(found), revision))
-    chosen = [item for item, _ in zip(found, range(options.limit), strict=False)]
+    chosen = list(islice(found, options.limit))
     following = next(found, None)
     if following is None:
         return _converted(row, ListResult(chosen, revision))
