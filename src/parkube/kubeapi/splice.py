@@ -35,7 +35,8 @@ class Splice(asyncio.Protocol):
     def eof_received(self) -> bool:
         self._ended = True
         self._pass_on()
-        return True
+        # TLS cannot be half closed: its end is the end.
+        return self.transport is not None and self.transport.can_write_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
