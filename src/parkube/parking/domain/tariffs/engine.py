@@ -19,7 +19,7 @@ _DAY = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One explained part of a price in minor units, VAT included; a cap's line is negative."""
+    """One explained part of a price in minor units, VAT included. A day that reached its cap is one line."""
 
     text: str
     amount_minor: int
@@ -42,39 +42,40 @@ class _CapWindow:
 
     start_s: int
     end_s: int
+    counts: list[int]
     sum_minor: int = 0
-    reached_s: int | None = None
+    reached_s: int = -1
 
 
 def total(tariff: Tariff, window: Window) -> int:
     """The price of a stay in minor units, VAT included."""
-    _, caps = _charge(tariff, window)
-    return sum(_capped(tariff, cap) for cap in caps)
+    return sum(_capped(tariff, cap) for cap in _charge(tariff, window))
 
 
 def price(tariff: Tariff, window: Window) -> Price:
     """The price of a stay with its explanation."""
-    counts, caps = _charge(tariff, window)
     lines: list[Line] = []
     if tariff.free_minutes:
         lines.append(Line(f"First {_duration(tariff.free_minutes)} free", 0, 0))
-    for step, count in zip(tariff.steps, counts, strict=True):
+    caps = _charge(tariff, window)
+    below = [cap for cap in caps if not _is_over(tariff, cap)]
+    for index, step in enumerate(tariff.steps):
+        count = sum(cap.counts[index] for cap in below)
         if count:
             lines.append(_line(tariff, _step_text(step, count), count * step.price_minor))
-    for cap in caps:
-        if cap.sum_minor > _capped(tariff, cap):
-            lines.append(_line(tariff, _cap_text(tariff, window, cap), _capped(tariff, cap) - cap.sum_minor))
+    lines.extend(
+        _line(tariff, _cap_text(tariff, window, cap), _capped(tariff, cap)) for cap in caps if _is_over(tariff, cap)
+    )
     return Price(
         sum(line.amount_minor for line in lines), sum(line.vat_minor for line in lines), tariff.currency, tuple(lines)
     )
 
 
-def _charge(tariff: Tariff, window: Window) -> tuple[list[int], list[_CapWindow]]:
-    """How many increments of each step started, and what that makes in each cap window."""
+def _charge(tariff: Tariff, window: Window) -> list[_CapWindow]:
+    """How many increments of each step started in each cap window, and what that makes."""
     stay_s = _seconds(window.duration)
     free_s = tariff.free_minutes * 60
     caps = _cap_windows(tariff, window, stay_s)
-    counts = [0] * len(tariff.steps)
     for index, step in enumerate(tariff.steps):
         start_s = free_s + step.from_minutes * 60
         if start_s >= stay_s:
@@ -82,26 +83,28 @@ def _charge(tariff: Tariff, window: Window) -> tuple[list[int], list[_CapWindow]
         end_s = stay_s
         if index + 1 < len(tariff.steps):
             end_s = min(stay_s, free_s + tariff.steps[index + 1].from_minutes * 60)
-        every_s = step.every_minutes * 60 or max(1, end_s - start_s)
-        counts[index] = -(-(end_s - start_s) // every_s)
+        every_s = step.every_minutes * 60 or end_s - start_s
+        count = -(-(end_s - start_s) // every_s)
         for cap in caps:
             before = max(0, -(-(cap.start_s - start_s) // every_s))
-            upto = min(counts[index], -(-(cap.end_s - start_s) // every_s))
-            if upto > before and step.price_minor:
+            upto = min(count, -(-(cap.end_s - start_s) // every_s))
+            if upto > before:
+                cap.counts[index] = upto - before
                 _add(tariff, cap, start_s + before * every_s, every_s, upto - before, step.price_minor)
-    return counts, caps
+    return caps
 
 
 def _add(tariff: Tariff, cap: _CapWindow, first_s: int, every_s: int, count: int, price_minor: int) -> None:
     room = None if tariff.cap_minor is None else tariff.cap_minor - cap.sum_minor
     cap.sum_minor += count * price_minor
-    if room is not None and cap.reached_s is None and count * price_minor >= room:
+    if room is not None and price_minor and cap.reached_s < 0 and count * price_minor >= room:
         cap.reached_s = first_s + max(0, -(-room // price_minor) - 1) * every_s
 
 
 def _cap_windows(tariff: Tariff, window: Window, stay_s: int) -> list[_CapWindow]:
+    steps = len(tariff.steps)
     if tariff.cap_minor is None:
-        return [_CapWindow(0, max(stay_s, 1))]
+        return [_CapWindow(0, max(stay_s, 1), [0] * steps)]
     edges = [0]
     if tariff.cap_window == CALENDAR_DAY:
         local_zone = zone(tariff.time_zone)
@@ -112,11 +115,15 @@ def _cap_windows(tariff: Tariff, window: Window, stay_s: int) -> list[_CapWindow
             edges.append(max(edges[-1] + 1, _seconds(midnight - window.start)))
     else:
         edges.extend(range(_DAY, stay_s + _DAY, _DAY))
-    return [_CapWindow(start, end) for start, end in pairwise(edges)]
+    return [_CapWindow(start, end, [0] * steps) for start, end in pairwise(edges)]
 
 
 def _capped(tariff: Tariff, cap: _CapWindow) -> int:
     return cap.sum_minor if tariff.cap_minor is None else min(cap.sum_minor, tariff.cap_minor)
+
+
+def _is_over(tariff: Tariff, cap: _CapWindow) -> bool:
+    return tariff.cap_minor is not None and cap.sum_minor > tariff.cap_minor
 
 
 def _seconds(duration: timedelta) -> int:
@@ -135,7 +142,7 @@ def _step_text(step: Step, count: int) -> str:
 
 
 def _cap_text(tariff: Tariff, window: Window, cap: _CapWindow) -> str:
-    reached = (window.start + timedelta(seconds=cap.reached_s or 0)).astimezone(zone(tariff.time_zone))
+    reached = (window.start + timedelta(seconds=cap.reached_s)).astimezone(zone(tariff.time_zone))
     what = "day cap" if tariff.cap_window == CALENDAR_DAY else "24-hour cap"
     return f"{what} of {amount_text(tariff.cap_minor or 0)} reached at {reached:%H:%M on %-d %b}"
 
