@@ -20,8 +20,12 @@ Say = Callable[[str, str, str], None]  # (type, reason, message)
 class Images:
     """`offline` says whether the API is out of reach: then an image that is there will do for `Always`."""
 
-    def __init__(self, runtime: Runtime, clock: Callable[[], float], offline: Callable[[], bool]) -> None:
+    def __init__(
+        self, runtime: Runtime, clock: Callable[[], float], offline: Callable[[], bool],
+        auths: dict[str, dict[str, str]] | None = None,
+    ) -> None:  # fmt: skip
         self._runtime, self._clock, self._offline = runtime, clock, offline
+        self._auths = auths or {}  # by registry host, from registries.yaml
         self._pulls: dict[str, asyncio.Task[str]] = {}
 
     async def ensure(self, container: Obj, memory: Memory, secrets: list[Obj], say: Say) -> None:
@@ -65,7 +69,8 @@ class Images:
             return await asyncio.shield(self._pulls[image])
         say("Normal", "Pulling", f'Pulling image "{image}"')
         begun = self._clock()
-        task = self._pulls[image] = asyncio.ensure_future(self._runtime.pull(image, credentials(image, secrets)))
+        auth = credentials(image, secrets) or self._auths.get(registry_of(image))
+        task = self._pulls[image] = asyncio.ensure_future(self._runtime.pull(image, auth))
         task.add_done_callback(lambda _: self._pulls.pop(image, None))
         try:
             image_id = await asyncio.shield(task)

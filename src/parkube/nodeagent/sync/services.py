@@ -126,6 +126,11 @@ class ServiceView:
         """Whether the Services have been read, now or before the last stop."""
         return self.informer.has_synced or _KUBERNETES in self._services
 
+    def use_pod_cidr(self, cidr: str) -> None:
+        """The node's pod CIDR, once it is known."""
+        self._cidr = cidr
+        self._moved.set()
+
     def moved(self) -> None:
         """Pods of the node have changed."""
         self._moved.set()

@@ -1,0 +1,106 @@
+"""One agent put together: the pods' side, the node's side and the Services, on a client and a runtime that are given.
+
+Real and hollow agents are the same thing here; they differ in what is handed in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from parkube.kubeapi.client import Client
+from parkube.kubeapi.errors import Obj
+from parkube.kubeapi.recorder import Recorder
+from parkube.nodeagent.checkpoint.store import Checkpoint
+from parkube.nodeagent.main.config import AgentConfig
+from parkube.nodeagent.network.cni import BRIDGE
+from parkube.nodeagent.network.rules import Backend, Rules
+from parkube.nodeagent.plan.build import NodeFacts
+from parkube.nodeagent.probes.prober import Prober
+from parkube.nodeagent.runtime.port import Runtime
+from parkube.nodeagent.sync.executor import Executor, Services
+from parkube.nodeagent.sync.images import Images
+from parkube.nodeagent.sync.manager import Pods
+from parkube.nodeagent.sync.node import Node, NodeSettings
+from parkube.nodeagent.sync.node_facts import NodeState, resolver
+from parkube.nodeagent.sync.node_object import Machine, read_machine, resources
+from parkube.nodeagent.sync.references import References
+from parkube.nodeagent.sync.services import ServiceView
+from parkube.nodeagent.sync.tokens import Tokens
+from parkube.nodeagent.volumes.mounts import Volumes
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """What an agent needs from outside. `apply` puts the Services' rules into effect."""
+
+    client: Client
+    runtime: Runtime
+    connected: Callable[[], bool]
+    api_server: Callable[[], Backend | None]
+    apply: Callable[[Rules], Awaitable[None]]
+    host_ips: tuple[str, ...]
+    pod_cidr: str
+    service_cidr: str
+    clock: Callable[[], float] = time.time
+    machine: Machine | None = None
+    auths: dict[str, dict[str, str]] | None = None  # logins by registry host
+
+
+class Agent:
+    """Its parts, and `run`."""
+
+    def __init__(self, config: AgentConfig, around: Surroundings, *, checkpoint: Checkpoint | None = None) -> None:
+        machine = around.machine or read_machine(config.data_dir)
+        clock, client, runtime = around.clock, around.client, around.runtime
+        checkpoint = checkpoint or Checkpoint(config.checkpoint_dir)
+        self.state = NodeState(
+            NodeFacts(config.node_name, config.logs_dir, machine.memory, *resolver(Path(config.resolv_conf))),
+            around.host_ips,
+            resources(machine, config.max_pods)["allocatable"],
+        )
+        self.recorder = Recorder(client, "kubelet", clock=clock, host=config.node_name, queue=500)
+        references = References(client, checkpoint, lambda uid: self.pods.volumes_changed(uid))
+        self.services = ServiceView(
+            client, checkpoint, self._pairs, around.api_server, around.apply,
+            pod_cidr=around.pod_cidr, bridge=BRIDGE, service_cidr=around.service_cidr,
+        )  # fmt: skip
+        prober = Prober(clock)
+        executor = Executor(
+            runtime, Volumes(config.pods_dir), references, Tokens(client, clock),
+            Images(runtime, clock, lambda: not around.connected(), around.auths or {}), self.state,
+            Services(self.services.variables, self.services.known), clock, self._tell,
+        )  # fmt: skip
+        self.pods = Pods(
+            client, config.node_name, runtime, executor, prober, checkpoint, self.recorder, clock, config.logs_dir
+        )
+        self.pods.on_change(self.services.moved)
+        settings = NodeSettings(
+            config.node_name, config.node_labels, config.node_taints, config.max_pods, config.node_external_ip,
+            config.lease_seconds, config.lease_interval_s,
+        )  # fmt: skip
+        self.node = Node(client, settings, machine, runtime, lambda: self.state.host_ips, clock)
+
+    def _pairs(self) -> Iterator[tuple[Obj, Obj]]:
+        for worker in self.pods:
+            yield worker.pod, worker.status
+
+    def _tell(self, pod: Obj, kind: str, reason: str, message: str, container: str) -> None:
+        self.pods.tell(pod, kind, reason, message, container)
+
+    def reconnected(self, connected: bool) -> None:
+        """The uplink is up or down; up means: say at once what waited."""
+        if connected:
+            self.node.hurry()
+            self.pods.statuses.hurry()
+
+    async def run(self) -> None:
+        """Until cancelled; containers run on."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.node.run())
+            group.create_task(self.recorder.run())
+            group.create_task(self.services.run())
+            group.create_task(self.pods.run())
