@@ -1,0 +1,136 @@
+"""Bad input: each gets one clear problem, and nothing is half written."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parkube.parking.adapters import city, npr
+from parkube.parking.domain.errors import Invalid
+from parkube.parking.main import main
+from parkube.parking.services.importing import Report, take_in
+from tests.fakes.parking import World, ok, problem
+
+REGISTER = Path(__file__).resolve().parents[4] / "shared" / "data" / "nl_npr_facilities_2019.csv"
+QUOTES = "/api/v1/driver/quotes"
+
+
+async def test_windows_that_cannot_be(world: World) -> None:
+    await world.garage()
+    now = world.clock.now
+
+    async def refused(start: Any, end: Any) -> dict[str, Any]:
+        answer = await world.http.post(QUOTES, json={"garage_id": "nl-test", "from": start, "to": end})
+        return problem(answer, 422, "invalid_window")
+
+    in_an_hour = (now + timedelta(hours=1)).isoformat()
+    assert "in the past" in (await refused((now - timedelta(hours=1)).isoformat(), in_an_hour))["detail"]
+    assert "not after the start" in (await refused(in_an_hour, now.isoformat()))["detail"]
+    assert "not after the start" in (await refused(in_an_hour, in_an_hour))["detail"]
+    assert "at most 31 days" in (await refused(in_an_hour, (now + timedelta(days=40)).isoformat()))["detail"]
+    both = await refused("soon", "2026-10-25T02:30")
+    assert [fault["field"] for fault in both["errors"]] == ["from", "to"]
+    assert "happens twice" in both["detail"]
+    over = {"garage_id": "nl-test", "from": "2026-10-25T01:00", "to": "2026-10-25T04:00"}
+    # Over the change of the clocks: three hours on the wall are four that elapse, and they are what is billed.
+    assert ok(await world.http.post(QUOTES, json=over), 201)["price_cents"] == 8 * 150
+
+
+async def test_bodies_that_cannot_be_read(world: World) -> None:
+    await world.garage()
+    json_body = {"Content-Type": "application/json"}
+    problem(await world.http.post(QUOTES, content=b'{"garage_id":', headers=json_body), 400, "broken_json")
+    problem(await world.http.post(QUOTES, content=b" " * 10_000_000, headers=json_body), 413, "body_too_large")
+
+    async def endless() -> Any:
+        for _ in range(100):
+            yield b" " * 10_000
+
+    problem(await world.http.post(QUOTES, content=endless(), headers=json_body), 413, "body_too_large")
+    wrong = problem(await world.http.post(QUOTES, json={"garage_id": 7, "form": 1}), 422, "invalid")
+    assert {fault["field"] for fault in wrong["errors"]} == {"garage_id", "from", "to", "form"}
+    problem(await world.http.get("/api/v1/driver/garages", params={"lat": 99, "lon": 5}), 422, "invalid")
+    problem(await world.http.get("/api/v1/driver/garages", params={"from": "2026-05-05T00:00:00Z"}), 422, "invalid")
+    problem(await world.http.get("/api/v1/nothing"), 404, "not_found")
+    problem(await world.http.post("/api/v1/driver/garages"), 405, "method_not_allowed")
+
+
+async def test_bookings_that_cannot_be(world: World) -> None:
+    await world.garage()
+    await world.garage("nl-street", managed=False, usage="onstreet")
+    body = {"from": "2026-05-05T08:00:00Z", "to": "2026-05-05T09:00:00Z"}
+    problem(await world.http.post(QUOTES, json={"garage_id": "nl-street", **body}), 409, "not_bookable")
+    problem(await world.http.post(QUOTES, json={"garage_id": "nl-nope", **body}), 404, "not_found")
+    problem(await world.http.post("/api/v1/driver/bookings", json={"quote_id": "qt_x"}), 404, "not_found")
+    quote = await world.quote()
+    plate = {"quote_id": quote["id"], "plate": "<b>"}
+    problem(await world.http.post("/api/v1/driver/bookings", json=plate), 422, "invalid")
+    world.clock.forward(minutes=16)
+    problem(await world.http.post("/api/v1/driver/bookings", json={"quote_id": quote["id"]}), 410, "quote_expired")
+
+
+def register() -> bytes:
+    if not REGISTER.exists():
+        pytest.skip(f"the parking register is not at {REGISTER}")
+    return REGISTER.read_bytes()
+
+
+async def test_the_register_is_taken_in_and_its_faults_are_named(world: World) -> None:
+    report = Report()
+    garages = npr.parse(register(), report)
+    await take_in(world.platform, garages, report, source=npr.SOURCE, force=False)
+    assert (report.read, report.added, len(report.refused), len(report.duplicates)) == (4956, 4823, 5, 128)
+    assert any("id 4956, 'Oy mate" in sentence and "not in the Netherlands" in sentence for sentence in report.refused)
+    assert any("id 4325" in sentence and "not degrees" in sentence for sentence in report.refused)
+    assert len(world.platform.index) == 4823
+    again = Report()
+    await take_in(world.platform, npr.parse(register(), again), again, source=npr.SOURCE, force=False)
+    assert (again.added, again.changed, again.unchanged) == (0, 0, 4823)
+    with pytest.raises(Invalid, match="it may have been cut"):
+        await take_in(world.platform, garages[:2000], Report(), source=npr.SOURCE, force=False)
+    places = ok(await world.http.get("/api/v1/driver/places", params={"q": "utr"}))["items"]
+    assert (places[0]["kind"], places[0]["name"]) == ("city", "Utrecht")
+    found = ok(await world.http.get("/api/v1/driver/garages", params={"q": "jaarbeurs"}))["items"]
+    assert found
+    assert found[0]["price_cents"] is None
+
+
+def test_a_register_cut_in_the_middle_is_refused_whole() -> None:
+    whole = register()
+    with pytest.raises(Invalid, match="in the middle of a line"):
+        npr.parse(whole[:600_000], Report())
+    # Cut within quotes, right after a line's end inside a name.
+    cut = whole[: whole.index(b'"Binnenstad') + 5] + b"\n"
+    with pytest.raises(Invalid, match=r"cut|columns"):
+        npr.parse(cut, Report())
+    for wrong in (b"", b"a,b\n1,2\n", b"\xff\xfe\n", whole[:400].rsplit(b"\n", 1)[0] + b"\n1,2\n"):
+        with pytest.raises(Invalid):
+            npr.parse(wrong, Report())
+
+
+def test_the_generated_city_is_the_same_each_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert city.generate(60) == city.generate(200)[:60]
+    assert len({garage.id for garage in city.generate(500)}) == 500
+    url = f"sqlite:///{tmp_path}/city.sqlite"
+    assert main(["city", "--database-url", url]) == 0
+    assert "60 garages added" in capsys.readouterr().out
+    assert main(["city", "--database-url", url]) == 0
+    assert "60 unchanged" in capsys.readouterr().out
+
+
+def test_the_command_line_refuses_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"sqlite:///{tmp_path}/x.sqlite"
+    for argv, says in (
+        (["import-npr", "--database-url", url, str(tmp_path / "nope.csv")], "cannot be read"),
+        (["city", "--database-url", "oracle://x"], "SQLite and PostgreSQL are"),
+        (["platform", "--listen", "nowhere"], "not host:port"),
+        (["plattform"], "there is no `parking plattform`"),
+    ):
+        assert main(argv) in (1, 2)
+        said = capsys.readouterr().err
+        assert says in said
+        assert said.count("\n") == 1
+    assert not (tmp_path / "x.sqlite").exists()
