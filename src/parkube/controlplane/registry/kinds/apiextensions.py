@@ -22,6 +22,6 @@ def crd_rows(strategy: Strategy | None) -> list[Resource]:
             "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition",
             strategy or BareStrategy(), namespaced=False, short="crd crds", categories=("api-extensions",),
             subresources=("status",),
-            columns=(NAME, column("Created At", at("metadata", "creationTimestamp"), "date")),
+            columns=(NAME, column("Created At", at("metadata", "creationTimestamp"))),
         )
     ]  # fmt: skip

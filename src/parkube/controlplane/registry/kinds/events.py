@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from parkube.controlplane.registry.columns.events import EVENT_COLUMNS, OLD_EVENT_COLUMNS
+from parkube.controlplane.registry.kinds import faults
 from parkube.controlplane.registry.kinds.base import PlainStrategy
 from parkube.controlplane.registry.kinds.rows import label, row
-from parkube.controlplane.registry.resource import Resource
+from parkube.controlplane.registry.resource import FieldLabel, Resource
 from parkube.kubeapi.client import EVENTS
-from parkube.kubeapi.errors import Obj
+from parkube.kubeapi.errors import Cause, Obj
 
 _RENAMED = {  # core -> events.k8s.io
     "involvedObject": "regarding", "message": "note", "source": "deprecatedSource",
@@ -29,23 +31,58 @@ def from_core(obj: Obj) -> Obj:
 _FIELDS = (
     "involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid",
     "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath",
-    "reason", "reportingComponent", "source", "type",
+    "reason", "reportingComponent", "type",
 )  # fmt: skip
+
+
+def _source(event: Obj) -> str:
+    source = event.get("source") or event.get("deprecatedSource") or {}
+    return str(source.get("component") or event.get("reportingComponent") or event.get("reportingController") or "")
+
+
+_SOURCE = FieldLabel("source", _source)
+
+
+class EventStrategy(PlainStrategy):
+    """An event lies in the namespace of what it is about. `about` names that field."""
+
+    def __init__(self, about: str, strict: bool = False) -> None:
+        self._about, self._strict = about, strict
+
+    def validate(self, obj: Obj, old: Obj | None, subresource: str) -> list[Cause]:
+        found: list[Cause] = []
+        about, namespace = obj.get(self._about) or {}, obj["metadata"].get("namespace")
+        home = about.get("namespace") or "default"
+        if namespace != home and not (not about.get("namespace") and namespace in ("default", "kube-system")):
+            words = "does not match event.namespace"
+            found.append(faults.invalid(f"{self._about}.namespace", about.get("namespace") or "", words))
+        if not self._strict or old is not None:
+            return found
+        for key in ("eventTime", "reportingController", "reportingInstance", "action", "reason"):
+            if not obj.get(key):
+                found.append(faults.required(key))
+        if obj.get("type") not in ("Normal", "Warning"):
+            found.append(faults.invalid("type", obj.get("type") or "", "has invalid value: must be Normal or Warning"))
+        return found
 
 
 def core_rows() -> list[Resource]:
     """The row in the core group."""
     return [
-        row("", "v1", "events", "Event", PlainStrategy(), short="ev", fields=tuple(label(path) for path in _FIELDS))
-    ]
+        row(
+            "", "v1", "events", "Event", EventStrategy("involvedObject"), short="ev", columns=OLD_EVENT_COLUMNS,
+            fields=(*(label(path) for path in _FIELDS), _SOURCE),
+        )
+    ]  # fmt: skip
 
 
 def rows() -> list[Resource]:
     """The row in events.k8s.io."""
     return [
         row(
-            "events.k8s.io", "v1", "events", "Event", PlainStrategy(), short="ev", storage=EVENTS,
+            "events.k8s.io", "v1", "events", "Event", EventStrategy("regarding", strict=True), short="ev",
+            storage=EVENTS, columns=EVENT_COLUMNS,
             to_storage=to_core, from_storage=from_core,
-            fields=tuple(label(path.replace("involvedObject", "regarding")) for path in _FIELDS),
+            fields=(*(label(path.replace("involvedObject", "regarding")) for path in _FIELDS), _SOURCE),
         )
     ]  # fmt: skip
