@@ -261,9 +261,13 @@ async def test_a_full_disk_is_said_and_nothing_is_half_written(tmp_path: Path) -
     store = SqliteStore(tmp_path / "state.db", max_pages=40)
     await store.start()
     kept = {}
-    with pytest.raises(StoreFull):
+
+    async def fill() -> None:
         for n in range(100):
             kept[f"/p/{n:03}"] = await store.put(f"/p/{n:03}", b"x" * 4000)
+
+    with pytest.raises(StoreFull):
+        await fill()
     results = await asyncio.gather(
         *[store.put(f"/q/{n}", b"x" * 4000, expected=0) for n in range(5)], return_exceptions=True
     )

@@ -18,6 +18,7 @@ from parkube.controlplane.registry.resource import SYSTEM, Context, Resource, Us
 from parkube.controlplane.registry.watching import WatchItem
 from parkube.kubeapi.client import GVR, PatchType, WatchEvent
 from parkube.kubeapi.errors import NotFound, Obj, from_status
+from parkube.kubeapi.objects import copy
 from parkube.kubeapi.selectors import FieldSelector, LabelSelector
 
 OVERFLOW = 200_000  # events that may wait for one reader before it is sent back to list again
@@ -137,7 +138,7 @@ class LocalClient:
 
 
 def _typed(row: Resource, obj: Obj) -> Obj:
-    """A shallow copy that says its kind, as a client library's would."""
+    """A copy that says its kind, as a client library's would; the registry takes over and changes what it is given."""
     typed: dict[str, Any] = {"apiVersion": row.api_version, "kind": row.kind}
-    typed.update(obj)
+    typed.update(copy(obj))
     return typed
