@@ -1,0 +1,4 @@
+declare module 'virtual:basemap' {
+  const map: GeoJSON.FeatureCollection
+  export default map
+}
