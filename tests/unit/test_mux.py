@@ -316,7 +316,7 @@ steps = st.lists(
     st.one_of(
         st.tuples(st.just("open"), st.booleans(), st.just(0)),
         st.tuples(st.just("write"), st.integers(0, 11), st.sampled_from([1, 9, 300, 40_000, 300_000])),
-        st.tuples(st.sampled_from(["eof", "pause", "resume"]), st.integers(0, 11), st.just(0)),
+        st.tuples(st.sampled_from(["eof", "pause", "resume", "close"]), st.integers(0, 11), st.just(0)),
         st.tuples(st.sampled_from(["left", "right"]), st.just(0), st.sampled_from([1, 8, 10, 500, 100_000])),
         st.tuples(st.just("congest"), st.booleans(), st.just(0)),
     ),
@@ -334,7 +334,7 @@ async def _play(script: list[tuple[str, Any, int]]) -> None:
     pair = Pair()
     ends: list[tuple[End, End]] = []
     sent: dict[int, bytearray] = {}
-    ended: set[int] = set()
+    ended: dict[int, str] = {}
     counter = 0
     for what, which, size in script:
         if what == "open" and len(ends) < 6:
@@ -347,19 +347,28 @@ async def _play(script: list[tuple[str, Any, int]]) -> None:
         elif ends and what != "open":
             end = ends[which // 2 % len(ends)][which % 2]
             assert end.stream is not None
-            if what == "write" and id(end) not in ended:
+            if what == "write" and not ended.get(id(end)):
                 counter += 1
                 data = struct.pack(">I", counter) * (size // 4 + 1)
                 end.stream.write(data)
                 sent.setdefault(id(end), bytearray()).extend(data)
             elif what == "eof":
                 end.stream.write_eof()
-                ended.add(id(end))
+                ended.setdefault(id(end), "eof")
+            elif what == "close":
+                end.stream.close()
+                ended[id(end)] = "close"
             elif what == "pause":
                 end.stream.pause_reading()
             elif what == "resume":
                 end.stream.resume_reading()
         await asyncio.sleep(0)
+    await _let_go(pair, ends)
+    _check(pair, ends, sent, ended)
+
+
+async def _let_go(pair: Pair, ends: list[tuple[End, End]]) -> None:
+    """Everything that was held back moves."""
     for mux in (pair.left, pair.right):
         mux.resume_writing()
     for one, two in ends:
@@ -367,11 +376,19 @@ async def _play(script: list[tuple[str, Any, int]]) -> None:
             assert end.stream is not None
             end.stream.resume_reading()
     await pair.settle()
+
+
+def _check(pair: Pair, ends: list[tuple[End, End]], sent: dict[int, bytearray], ended: dict[int, str]) -> None:
     for one, two in ends:
         for writer, reader in ((one, two), (two, one)):
-            assert bytes(reader.got) == bytes(sent.get(id(writer), b""))
-            assert reader.eof == (id(writer) in ended)
-        both = id(one) in ended and id(two) in ended
+            wrote = bytes(sent.get(id(writer), b""))
+            if ended.get(id(reader)) == "close":
+                assert wrote.startswith(bytes(reader.got))
+            else:
+                assert bytes(reader.got) == wrote
+                assert reader.eof == (id(writer) in ended)
+        both = (id(one) in ended and id(two) in ended) or "close" in (ended.get(id(one)), ended.get(id(two)))
         assert (one.lost, two.lost) == (both, both)
         assert not one.paused
         assert not two.paused
+    assert (pair.left.streams, pair.right.streams) == (sum(not o.lost for o, _ in ends),) * 2

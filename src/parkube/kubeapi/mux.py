@@ -179,13 +179,15 @@ class Stream(asyncio.Transport):
 
     def feed_end(self, gone: bool) -> None:
         """FIN arrived, or CLOSE (`gone`): the peer will write no more, and with CLOSE will read no more."""
+        told = self._fin_received and not self._eof_waiting  # CLOSE may follow a FIN
+        self._eof_waiting = not told
         self._fin_received = True
-        self._eof_waiting = True
         if gone:
             self._drop_pending()
             self._peer_gone = True
-            if self._closing:
+            if self._closing or told:
                 self._finish(None)
+                return
         if self._reading and not self._inbox:
             self._deliver()
 
