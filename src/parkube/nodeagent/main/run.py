@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import gc
 import logging
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any
 
 from parkube.kubeapi.remote import RemoteClient
@@ -23,7 +24,7 @@ from parkube.nodeagent.join.identity import load, server_address
 from parkube.nodeagent.join.mirror import MirrorListener
 from parkube.nodeagent.main import machine, preflight
 from parkube.nodeagent.main.agent import Agent, Surroundings
-from parkube.nodeagent.main.config import AgentConfig
+from parkube.nodeagent.main.config import AgentConfig, ConfigError
 from parkube.nodeagent.network.apply import Nftables, set_sysctls
 from parkube.nodeagent.network.cni import pod_cidr_for, write_conflist
 from parkube.nodeagent.network.rules import Backend, Rules, render
@@ -42,6 +43,22 @@ async def run(config: AgentConfig) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     preflight.check(own_runtime=not config.container_runtime_endpoint)
     config.agent_dir.mkdir(parents=True, exist_ok=True)
+    with _only_one(config):
+        await _until_stopped(config, stop)
+
+
+@contextlib.contextmanager
+def _only_one(config: AgentConfig) -> Iterator[None]:
+    """Two agents on one data directory would undo each other's work."""
+    with (config.agent_dir / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigError(f"another agent is running with the data directory {config.data_dir}") from error
+        yield
+
+
+async def _until_stopped(config: AgentConfig, stop: asyncio.Event) -> None:
     identity = await _joined(config)
     try:
         async with asyncio.TaskGroup() as group:

@@ -29,6 +29,7 @@ from parkube.nodeagent.sync.worker import Worker
 
 log = logging.getLogger(__name__)
 RELIST_S = 20.0  # a look without a reason, should an event have been missed
+_AFTER_EVENT_S = (0.03, 0.15, 0.5, 2.0)
 _KIND = "pods"
 
 
@@ -220,13 +221,24 @@ class Pods:
         self._end_strangers()
 
     async def _look_always(self) -> None:
+        """After an event: at once, and once more if nothing was to be seen yet; the runtime tells of an exit a moment
+        before its own lists show it."""
         while True:
-            with contextlib.suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(RELIST_S):
                     await self._look_soon.wait()
+            except TimeoutError:
+                delays: tuple[float, ...] = (0.0,)
+            else:
+                delays = _AFTER_EVENT_S
             self._look_soon.clear()
-            try:
-                await self.look()
-            except (RuntimeFault, TimeoutError, OSError) as fault:
-                log.warning("%s", fault)
-                await asyncio.sleep(1)
+            for delay in delays:
+                await asyncio.sleep(delay)
+                before = self._seen
+                try:
+                    await self.look()
+                except (RuntimeFault, TimeoutError, OSError) as fault:
+                    log.warning("%s", fault)
+                    await asyncio.sleep(1)
+                if before != self._seen:
+                    break
