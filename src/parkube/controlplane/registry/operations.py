@@ -39,6 +39,8 @@ from parkube.kubeapi.errors import (
 __all__ = ["ListOptions", "ListResult", "Registry", "Stored", "Subscription", "WatchItem", "WatchOptions"]
 
 _ATTEMPTS = 32  # of a read-modify-write among busy writers
+_COMMIT = 0.001  # seconds a commit may take at least
+_PATIENCE = 2000  # of them, on a slow disk
 _NAMES = 8  # tries of a generated name
 _DELETIONS = 64  # of a collection at a time
 
@@ -159,9 +161,10 @@ class Registry:
             new = obj if wanted else _shallow(obj)
             try:
                 return await self._replace(cache, r, stored, old, new, missing, ctx, subresource)
-            except RevisionMismatch:
+            except RevisionMismatch as faster:
                 if wanted:
                     raise conflict(r.gvr.resource, r.gvr.group, name) from None
+                await self._catch_up(faster)
         raise conflict(r.gvr.resource, r.gvr.group, name)
 
     async def mutate(
@@ -183,7 +186,8 @@ class Registry:
             missing = schemas.decode(r, new, ctx)
             try:
                 written = await self._replace(cache, r, stored, old, new, missing, ctx, subresource)
-            except RevisionMismatch:
+            except RevisionMismatch as faster:
+                await self._catch_up(faster)
                 continue
             return scale.scale_of(r, written) if subresource == "scale" else written
         raise conflict(r.gvr.resource, r.gvr.group, name)
@@ -206,7 +210,8 @@ class Registry:
                     return await self._put(cache, r, stored.key, obj, stored.revision)
                 if not dry:
                     await self.store.delete(stored.key, expected=stored.revision)
-            except RevisionMismatch:
+            except RevisionMismatch as faster:
+                await self._catch_up(faster)
                 continue
             except StoreFull as error:
                 raise InsufficientStorage(str(error)) from error
@@ -270,6 +275,13 @@ class Registry:
         obj["metadata"]["resourceVersion"] = str(revision)
         return obj
 
+    async def _catch_up(self, faster: RevisionMismatch) -> None:
+        """The other writer's change is refused against before it is committed: wait until the cache shows it."""
+        for _ in range(_PATIENCE):
+            await asyncio.sleep(_COMMIT)
+            if self.revision >= faster.actual:
+                return
+
     async def _admit(
         self, operation: str, r: Resource, subresource: str, namespace: str, name: str,
         new: Obj | None, old: Obj | None, ctx: Context,
@@ -281,7 +293,7 @@ class Registry:
     def _refuse(r: Resource, obj: Obj, faults: Sequence[Cause]) -> None:
         if faults:
             named = obj["metadata"].get("name") or obj["metadata"].get("generateName") or ""
-            raise invalid(r.kind, r.gvr.group, named, faults)
+            raise invalid(r.kind, r.gvr.group, named, list(dict.fromkeys(faults)))
 
 
 def _shallow(obj: Obj) -> Obj:

@@ -23,6 +23,11 @@ class Parameter(NamedTuple):
     description: str
 
 
+def _patch_types(row: Resource) -> tuple[str, ...]:
+    """Custom resources know no strategic merge; kubectl tries it wherever it is listed."""
+    return PATCH_TYPES[:2] if row.crd else PATCH_TYPES
+
+
 class Operation(NamedTuple):
     """One method of one path; `body` and `answer` are names of definitions ("" for none, plain text)."""
 
@@ -34,6 +39,7 @@ class Operation(NamedTuple):
     body: str
     answer: str
     parameters: tuple[Parameter, ...]
+    patch_types: tuple[str, ...] = PATCH_TYPES
 
 
 _PRETTY = Parameter("pretty", "string", "If 'true', then the output is pretty printed.")
@@ -140,4 +146,4 @@ def _operation(
     ident = f"{words.get(action, action)}{group}{row.gvr.version.capitalize()}{scope}{row.kind}{sub.capitalize()}{more}"
     extra = (_PRETTY,) if not parameters else ()
     word = "connect" if sub in ("exec", "attach") else action
-    return Operation(path, method, word, ident, gvk, body, answer, (*parameters, *extra))
+    return Operation(path, method, word, ident, gvk, body, answer, (*parameters, *extra), _patch_types(row))

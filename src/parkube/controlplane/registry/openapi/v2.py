@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from parkube.controlplane.registry.openapi.paths import PATCH_TYPES, Operation
+from parkube.controlplane.registry.openapi.paths import Operation
 from parkube.kubeapi.errors import Obj
 
 HEAD: Obj = {"swagger": "2.0", "info": {"title": "Kubernetes", "version": "v1.36.0"}}
@@ -48,7 +48,7 @@ def _operation(operation: Operation) -> Obj:
     if operation.answer:
         answer["schema"] = {"$ref": "#/definitions/" + operation.answer}
     return {
-        "consumes": list(PATCH_TYPES) if operation.action == "patch" else ["*/*"],
+        "consumes": list(operation.patch_types) if operation.action == "patch" else ["*/*"],
         "operationId": operation.id,
         "parameters": parameters,
         "produces": _YAML if operation.answer else ["text/plain"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from parkube.controlplane.registry.openapi.paths import PATCH_TYPES, Operation
+from parkube.controlplane.registry.openapi.paths import Operation
 from parkube.controlplane.registry.schemas.definitions import INT_OR_STRING, QUANTITY, REF
 from parkube.kubeapi.errors import Obj
 
@@ -45,7 +45,7 @@ def _operation(operation: Operation) -> Obj:
         "x-kubernetes-group-version-kind": operation.gvk,
     }
     if operation.body:
-        types = PATCH_TYPES if operation.action == "patch" else ("*/*",)
+        types = operation.patch_types if operation.action == "patch" else ("*/*",)
         new["requestBody"] = _content(operation.body, types)
     return new
 
