@@ -15,7 +15,7 @@ def columns_of(row: Resource) -> tuple[Column, ...]:
     """The row's columns, Name first; Name and Age where it has none."""
     if not row.columns:
         return _DEFAULT
-    if row.columns[0].name.lower() != "name":
+    if not any(column.name.lower() == "name" for column in row.columns):
         return (NAME, *row.columns)
     return row.columns
 

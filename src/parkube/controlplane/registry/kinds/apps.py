@@ -60,8 +60,7 @@ class WorkloadStrategy(KindStrategy):
         found: list[Cause] = []
         good = False
         if not isinstance(selector, dict):
-            if not spec or "template" not in spec or not self.selector_stays:
-                found.append(faults.required("spec.selector"))
+            found.append(faults.required("spec.selector"))
         elif not selector.get("matchLabels") and not selector.get("matchExpressions"):
             found.append(faults.invalid("spec.selector", selector, f"empty selector is invalid for {self.kind}"))
         else:
@@ -69,7 +68,7 @@ class WorkloadStrategy(KindStrategy):
             found += broken
             good = not broken
         if not isinstance(template, dict):
-            return found if spec else [*found, faults.required("spec.template")]
+            return [*found, faults.required("spec.template")]
         labels = (template.get("metadata") or {}).get("labels") or {}
         if good and isinstance(selector, dict) and not LabelSelector.from_object(selector).matches(labels):
             words = "`selector` does not match template `labels`"

@@ -42,10 +42,10 @@ class CertificateSigningRequestStrategy(KindStrategy):
         if old is not None:
             return _condition_faults(obj, old) if subresource else []
         spec = obj.get("spec") or {}
-        found = _request_faults(spec.get("request")) if "request" in spec or not spec else []
+        found = _request_faults(spec["request"]) if spec.get("request") else [faults.required("spec.request")]
         signer = spec.get("signerName")
         if not signer:
-            found += [faults.required("spec.signerName")] if not spec or "signerName" in spec else []
+            found.append(faults.required("spec.signerName"))
         elif not _SIGNER.match(signer):
             found.append(faults.invalid("spec.signerName", signer, _SIGNER_RULE))
         usages = spec.get("usages") or []

@@ -55,7 +55,7 @@ class PodStrategy(KindStrategy):
         spec, status = obj.get("spec") or {}, obj.get("status") or {}
         asked = options.get("gracePeriodSeconds")
         grace = spec.get("terminationGracePeriodSeconds", 30) if asked is None else asked
-        if asked == 0 or not spec.get("nodeName") or status.get("phase") in ("Succeeded", "Failed"):
+        if grace == 0 or not spec.get("nodeName") or status.get("phase") in ("Succeeded", "Failed"):
             return None
         return max(1, int(grace))
 

@@ -14,6 +14,7 @@ from binascii import a2b_base64
 from functools import lru_cache
 from typing import Any
 
+from parkube.kubeapi import quantities
 from parkube.kubeapi.errors import Cause
 
 
@@ -164,10 +165,6 @@ def _canonical(text: str) -> str | None:
     if not _QUANTITY.match(text):
         return None
     try:
-        from parkube.kubeapi import quantities
-    except ImportError:
-        return text
-    try:
         return str(quantities.canonical(text))
     except ValueError:
         return None
@@ -188,7 +185,7 @@ class Quantity(Shape):
         canonical = _canonical(str(value))
         if canonical is None:
             text = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-            found.mistyped.append(Cause("FieldValueTypeInvalid", text, path))
+            found.mistyped.append(Cause("FieldValueTypeInvalid", f"{path}: {text}", path))
         return canonical
 
 
@@ -208,7 +205,7 @@ class Time(Shape):
             self.mistyped(value, path, names, owner, found)
         elif not _TIME.match(value):
             text = f'parsing time "{value}" as "2006-01-02T15:04:05Z07:00": cannot parse "{value}" as "2006"'
-            found.mistyped.append(Cause("FieldValueTypeInvalid", text, path))
+            found.mistyped.append(Cause("FieldValueTypeInvalid", f"{path}: {text}", path))
         return value
 
 
@@ -232,7 +229,7 @@ class Bytes(Shape):
         elif not self.fast(value):
             good = re.match(r"[A-Za-z0-9+/\r\n]*", value)
             text = f"illegal base64 data at input byte {good.end() if good else 0}"
-            found.mistyped.append(Cause("FieldValueTypeInvalid", text, path))
+            found.mistyped.append(Cause("FieldValueTypeInvalid", f"{path}: {text}", path))
         return value
 
 

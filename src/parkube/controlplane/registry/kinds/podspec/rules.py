@@ -46,8 +46,7 @@ def spec_faults(spec: Obj, path: str) -> list[Cause]:
 
 def _containers(spec: Obj, path: str, volumes: dict[str, Obj]) -> list[Cause]:
     found: list[Cause] = []
-    containers = spec.get("containers")
-    if containers is not None and not containers:
+    if not spec.get("containers"):
         found.append(faults.required(f"{path}.containers"))
     names: set[str] = set()
     host_ports: set[tuple[str, str, int]] = set()
