@@ -21,6 +21,7 @@ from parkube.controlplane.registry.resource import SYSTEM, Context, Resource, Us
 from parkube.controlplane.storage.memory import MemoryStore
 from parkube.kubeapi.client import GVR, NODES, PODS, SERVICEACCOUNTS
 from parkube.kubeapi.errors import Obj
+from parkube.kubeapi.objects import copy
 
 NOON = 1_800_000_000.0
 
@@ -86,7 +87,7 @@ class Cluster:
         row = self.row(gvr)
         metadata = {"name": name, **({"namespace": namespace} if namespace else {}), **body.pop("metadata", {})}
         obj = {"apiVersion": row.api_version, "kind": row.kind, "metadata": metadata, **body}
-        made = await self.registry.create(row, namespace, obj, context or Context(user))
+        made = await self.registry.create(row, namespace, copy(obj), context or Context(user))
         await self.settle()
         return made
 

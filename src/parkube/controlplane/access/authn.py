@@ -84,7 +84,7 @@ class Authenticator:
             user = source(token)
             if user is not None:
                 return Identity(_authenticated(user), list(audiences) or list(self._tokens.audiences))
-        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         claims = self._claims.get(digest)
         if claims is None:
             claims = self._tokens.verify(token)
