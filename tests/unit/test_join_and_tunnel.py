@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,12 @@ from parkube.controlplane.pki import Pki, ensure
 from parkube.controlplane.pki.ensure import default_sans
 from parkube.controlplane.registry.resource import User
 from parkube.controlplane.tunnel.answers import ANONYMOUS, Ask
+from parkube.controlplane.tunnel.joining import NodePasswords
 from parkube.controlplane.tunnel.relay import fetch
 from parkube.controlplane.tunnel.site import TUNNEL_PATH, Site
 from parkube.controlplane.tunnel.tunnels import Tunnels
 from parkube.kubeapi.client import GVR
-from parkube.kubeapi.errors import AlreadyExists, ApiError, NotFound, Obj, ServiceUnavailable
+from parkube.kubeapi.errors import AlreadyExists, ApiError, Forbidden, NotFound, Obj, ServiceUnavailable
 from parkube.nodeagent.join import Identity, JoinError, Uplink, join
 from parkube.nodeagent.join.joining import renew
 
@@ -31,6 +34,10 @@ class Secrets:
     def __init__(self) -> None:
         self.objects: dict[str, Obj] = {}
 
+    async def update(self, gvr: GVR, obj: Obj, *, subresource: str = "") -> Obj:
+        self.objects[obj["metadata"]["name"]] = obj
+        return obj
+
     async def get(self, gvr: GVR, name: str, namespace: str = "", *, subresource: str = "") -> Obj:
         if name not in self.objects:
             raise NotFound(name)
@@ -39,6 +46,7 @@ class Secrets:
     async def create(self, gvr: GVR, obj: Obj, namespace: str = "", **_: str) -> Obj:
         if obj["metadata"]["name"] in self.objects:
             raise AlreadyExists("taken")
+        obj["metadata"]["creationTimestamp"] = datetime.now(UTC).isoformat()
         self.objects[obj["metadata"]["name"]] = obj
         return obj
 
@@ -207,6 +215,23 @@ async def test_two_agents_with_one_name(server: tuple[Server, str], tmp_path: Pa
     with pytest.raises(JoinError, match='another machine has joined as node "raspberrypi"'):
         await joined(server, tmp_path / "two")
     await joined(server, tmp_path / "two", node="raspberrypi2")
+
+
+async def test_a_deleted_node_frees_its_name_and_a_living_one_keeps_it() -> None:
+    client = Secrets()
+    now = time.time()
+    passwords = NodePasswords(client, lambda: now)  # type: ignore[arg-type]
+    await passwords.claim("n", "first")
+    now += 3600
+    client.objects["n"] = {"kind": "Node"}
+    with pytest.raises(Forbidden, match="kubectl delete node n"):
+        await passwords.claim("n", "second")
+    del client.objects["n"]
+    await passwords.claim("n", "second")
+    await passwords.claim("n", "second")
+    client.objects["n"] = {"kind": "Node"}
+    with pytest.raises(Forbidden):
+        await passwords.claim("n", "first")
 
 
 async def test_an_unreachable_server_and_one_that_is_none(tmp_path: Path) -> None:

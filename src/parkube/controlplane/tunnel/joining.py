@@ -12,7 +12,9 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -22,7 +24,7 @@ from parkube.controlplane.pki.authority import certificate_names
 from parkube.controlplane.pki.errors import CsrError
 from parkube.controlplane.tunnel.answers import Answer, Ask, json_answer
 from parkube.controlplane.tunnel.tunnels import node_of
-from parkube.kubeapi.client import SECRETS, Client
+from parkube.kubeapi.client import NODES, SECRETS, Client
 from parkube.kubeapi.errors import (
     AlreadyExists,
     BadRequest,
@@ -35,6 +37,7 @@ from parkube.kubeapi.errors import (
 from parkube.kubeapi.jointoken import TokenError, ca_hash, parse, same_secret
 
 NAMESPACE = "kube-system"
+APPEARS_S = 300.0  # in which a node that joined has registered itself
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 
 
@@ -83,8 +86,9 @@ class Joining:
 class NodePasswords:
     """Which password goes with which node name."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, clock: Callable[[], float] = time.time) -> None:
         self._client = client
+        self._clock = clock
 
     async def claim(self, node: str, password: str) -> None:
         """Take the name, or show that it is ours. Raises `Forbidden` when it is another's."""
@@ -100,18 +104,28 @@ class NodePasswords:
                 stored = await self._client.get(SECRETS, name, NAMESPACE)
             else:
                 return
-        if not _matches(stored, password):
+        if _matches(stored, password):
+            return
+        if await self._abandoned(node, stored):
+            stored["data"] = _secret(name, password)["data"]
+            await self._client.update(SECRETS, stored)
+        else:
             raise Forbidden(
                 f'another machine has joined as node "{node}": give this one another --node-name, or, if it replaces '
                 f"that machine, run `kubectl delete node {node}` first"
             )
 
-    async def forget(self, node: str) -> None:
-        """The node was deleted: its name is free again."""
+    async def _abandoned(self, node: str, stored: Obj) -> bool:
+        """Whether the node was deleted since: its name is free again. A young password may be of a node that has
+        joined and not yet appeared."""
+        made = datetime.fromisoformat(stored["metadata"]["creationTimestamp"]).timestamp()
+        if self._clock() - made < APPEARS_S:
+            return False
         try:
-            await self._client.delete(SECRETS, secret_name(node), NAMESPACE)
+            await self._client.get(NODES, node)
         except NotFound:
-            pass
+            return True
+        return False
 
 
 def secret_name(node: str) -> str:

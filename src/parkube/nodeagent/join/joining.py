@@ -7,6 +7,7 @@ token, which is why the agent keeps being given one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import secrets
@@ -162,7 +163,11 @@ def _password(path: Path) -> str:
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_file(path, secrets.token_hex(16).encode())
+            mine = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+            write_file(mine, secrets.token_hex(16).encode())
+            with contextlib.suppress(FileExistsError):  # another agent of this machine was first
+                os.link(mine, path)
+            mine.unlink()
         return path.read_text().strip()
     except OSError as exc:
         raise JoinError(f"the node's password cannot be kept in {path}: {exc.strerror}") from exc
