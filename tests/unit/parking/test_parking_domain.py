@@ -135,7 +135,10 @@ def test_the_grid_finds_what_a_look_at_all_finds() -> None:
         here = chance.gauss(52.1, 0.5), chance.gauss(5.1, 0.6)
         for limit, within in ((1, 50_000), (20, 10_000), (20, 500_000)):
             every = sorted((distance_m(*here, *place), key) for key, place in at.items())
-            assert grid.nearest(*here, limit, within) == [pair for pair in every[:limit] if pair[0] <= within]
+            wanted = [pair for pair in every[:limit] if pair[0] <= within]
+            found = grid.nearest(*here, limit, within)
+            assert [key for _, key in found] == [key for _, key in wanted]
+            assert [far for far, _ in found] == pytest.approx([far for far, _ in wanted], abs=0.01)
     assert distance_m(52.0, 5.0, 53.0, 5.0) == pytest.approx(111_195, abs=1)
 
 

@@ -25,11 +25,11 @@ def distance_m(latitude: float, longitude: float, other_latitude: float, other_l
 
 
 class Grid(Generic[K]):
-    """Keys at positions, found nearest first."""
+    """Keys at positions, found nearest first. Positions are kept as unit vectors: a chord needs no sine to compare."""
 
     def __init__(self) -> None:
-        self._cells: dict[tuple[int, int], dict[K, tuple[float, float]]] = {}
-        self._positions: dict[K, tuple[float, float]] = {}
+        self._cells: dict[tuple[int, int], dict[K, Vector]] = {}
+        self._positions: dict[K, tuple[tuple[int, int], Vector]] = {}
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -37,46 +37,64 @@ class Grid(Generic[K]):
     def put(self, key: K, latitude: float, longitude: float) -> None:
         """Places a key, or moves it."""
         self.remove(key)
-        self._positions[key] = (latitude, longitude)
-        self._cells.setdefault(_cell(latitude, longitude), {})[key] = (latitude, longitude)
+        cell, at = _cell(latitude, longitude), _vector(latitude, longitude)
+        self._positions[key] = (cell, at)
+        self._cells.setdefault(cell, {})[key] = at
 
     def remove(self, key: K) -> None:
         position = self._positions.pop(key, None)
         if position is not None:
-            del self._cells[_cell(*position)][key]
+            inside = self._cells[position[0]]
+            del inside[key]
+            if not inside:
+                del self._cells[position[0]]
 
     def nearest(self, latitude: float, longitude: float, limit: int, within_m: float) -> list[tuple[float, K]]:
         """Up to `limit` keys as (distance in metres, key), the nearest first, none farther than within_m."""
-        centre = _cell(latitude, longitude)
+        here, centre = _vector(latitude, longitude), _cell(latitude, longitude)
         # A ring's cells are at least this far away; degrees of longitude shrink towards the poles.
         east = math.cos(math.radians(min(89.0, abs(latitude) + within_m / _METRES_PER_DEGREE)))
         ring_m = _CELL_DEGREES * _METRES_PER_DEGREE * max(0.05, east)
         rings = int(within_m / ring_m) + 2
-        if (2 * rings + 1) ** 2 > 4 * len(self._cells) + 400:
-            return self._sorted(latitude, longitude, iter(self._positions.items()), limit, within_m)
         found: list[tuple[float, K]] = []
+        if (2 * rings + 1) ** 2 > 4 * len(self._cells) + 400:
+            rings = 0
+            for inside in self._cells.values():
+                _gather(found, inside, here)
         for ring in range(rings):
             for cell in _ring(centre, ring):
-                inside = self._cells.get(cell)
-                if inside:
-                    found.extend((distance_m(latitude, longitude, *at), key) for key, at in inside.items())
+                known = self._cells.get(cell)
+                if known:
+                    _gather(found, known, here)
             if len(found) >= limit:
-                found.sort(key=_distance)
-                if found[limit - 1][0] <= ring * ring_m:
+                found.sort(key=_first)
+                if _metres(found[limit - 1][0]) <= ring * ring_m:
                     break
-        found.sort(key=_distance)
-        return [pair for pair in found[:limit] if pair[0] <= within_m]
-
-    @staticmethod
-    def _sorted(
-        latitude: float, longitude: float, items: Iterator[tuple[K, tuple[float, float]]], limit: int, within_m: float
-    ) -> list[tuple[float, K]]:
-        found = [(distance_m(latitude, longitude, *position), key) for key, position in items]
-        found.sort(key=_distance)
-        return [pair for pair in found[:limit] if pair[0] <= within_m]
+        found.sort(key=_first)
+        near = [(_metres(chord), key) for chord, key in found[:limit]]
+        return [pair for pair in near if pair[0] <= within_m]
 
 
-def _distance(pair: tuple[float, object]) -> float:
+Vector = tuple[float, float, float]
+
+
+def _vector(latitude: float, longitude: float) -> Vector:
+    p, m = math.radians(latitude), math.radians(longitude)
+    return math.cos(p) * math.cos(m), math.cos(p) * math.sin(m), math.sin(p)
+
+
+def _gather(found: list[tuple[float, K]], inside: dict[K, Vector], here: Vector) -> None:
+    x, y, z = here
+    for key, at in inside.items():
+        dx, dy, dz = at[0] - x, at[1] - y, at[2] - z
+        found.append((dx * dx + dy * dy + dz * dz, key))
+
+
+def _metres(chord_squared: float) -> float:
+    return 2 * EARTH_RADIUS_M * math.asin(min(1.0, math.sqrt(chord_squared) / 2))
+
+
+def _first(pair: tuple[float, object]) -> float:
     return pair[0]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import secrets
@@ -93,6 +94,9 @@ def create(settings: Settings) -> FastAPI:
         database = open_database(settings.database_url)
         try:
             platform = app.state.platform = await open_platform(database)
+            # Thousands of garages that never change: the collector need not walk them while a driver waits.
+            gc.collect()
+            gc.freeze()
             async with running(platform):
                 _log.info("%d garages, database %s", len(platform.index), _without_password(settings.database_url))
                 yield

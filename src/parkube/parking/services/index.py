@@ -32,7 +32,8 @@ class Indexed:
     folded: str
     taken: Profile = field(default_factory=Profile)
     verified: str = "Unknown"
-    inside: set[str] = field(default_factory=set)
+    bookable: bool = False
+    tariff: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,7 @@ class GarageIndex:
         self._windows: dict[str, tuple[str, float, float]] = {}
         self._cities: list[Place] | None = None
         self._tariffs: dict[object, int] = {}
-        self._tariff_of: dict[str, int] = {}
-        self._prices: dict[tuple[int, datetime, datetime], int] = {}
+        self._prices: dict[tuple[int, Window], int] = {}
 
     def __len__(self) -> int:
         return len(self._garages)
@@ -74,14 +74,14 @@ class GarageIndex:
         """Takes a garage in, or takes it in anew; its bookings stay."""
         known = self._garages.get(garage.id)
         if known is None:
-            self._garages[garage.id] = Indexed(garage, fold(f"{garage.name} {garage.city}"))
-        else:
-            known.garage, known.folded = garage, fold(f"{garage.name} {garage.city}")
-        self._tariff_of[garage.id] = self._tariffs.setdefault(garage.tariff, len(self._tariffs))
+            known = self._garages[garage.id] = Indexed(garage, "")
+        known.garage, known.folded = garage, fold(f"{garage.name} {garage.city}")
+        known.bookable = garage.can_be_booked
+        known.tariff = self._tariffs.setdefault(garage.tariff, len(self._tariffs))
         self._bookable.remove(garage.id)
         self._others.remove(garage.id)
         if garage.latitude is not None and garage.longitude is not None:
-            grid = self._bookable if garage.can_be_booked else self._others
+            grid = self._bookable if known.bookable else self._others
             grid.put(garage.id, garage.latitude, garage.longitude)
         self._cities = None
 
@@ -110,7 +110,7 @@ class GarageIndex:
 
     def price(self, known: Indexed, window: Window) -> int:
         """The price in minor units; the same window is asked for by many, so it is remembered."""
-        key = (self._tariff_of[known.garage.id], window.start, window.end)
+        key = (known.tariff, window)
         found = self._prices.get(key)
         if found is None:
             if len(self._prices) >= _PRICES_KEPT:
@@ -119,7 +119,7 @@ class GarageIndex:
         return found
 
     def near(self, latitude: float, longitude: float, limit: int) -> list[tuple[float | None, Indexed]]:
-        """The nearest garages with their distances in metres. Those that can be booked are not crowded out by streets."""
+        """The nearest garages, with distances in metres. Streets do not crowd out what can be booked."""
         found = self._bookable.nearest(latitude, longitude, limit, NEARBY_M)
         if len(found) < limit:
             found += self._others.nearest(latitude, longitude, limit - len(found), NEARBY_M)
@@ -139,7 +139,7 @@ class GarageIndex:
         for known in self._garages.values():
             if all(word in known.folded for word in words):
                 found.append((_distance(known.garage, latitude, longitude), known))
-        found.sort(key=lambda pair: (not pair[1].garage.can_be_booked, pair[0] or 0.0, pair[1].garage.name))
+        found.sort(key=lambda pair: (not pair[1].bookable, pair[0] or 0.0, pair[1].garage.name))
         return found[:limit]
 
     def places(self, text: str, limit: int) -> Sequence[Place]:

@@ -9,6 +9,17 @@ from pydantic import Field
 from parkube.parking.api.shapes import Moment, Shape
 
 
+class SearchAsked(Shape):
+    """A search's query. Times carry an offset, or are local times; without a window it is two hours from now."""
+
+    lat: float | None = Field(default=None, ge=-90, le=90)
+    lon: float | None = Field(default=None, ge=-180, le=180)
+    from_: str | None = Field(default=None, alias="from", max_length=40)
+    to: str | None = Field(default=None, max_length=40)
+    limit: int = Field(default=20, ge=1, le=200)
+    q: str = Field(default="", max_length=100)
+
+
 class GarageFound(Shape):
     """One garage of a search, with what a stay in the window costs in all; what is unknown is null."""
 

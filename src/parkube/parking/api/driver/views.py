@@ -25,11 +25,11 @@ def found(platform: Platform, known: Indexed, window: Window, distance_m: float 
         "latitude": garage.latitude,
         "longitude": garage.longitude,
         "distance_m": None if distance_m is None else round(distance_m),
-        "price_cents": platform.index.price(known, window) if garage.can_be_booked else None,
+        "price_cents": platform.index.price(known, window) if known.bookable else None,
         "currency": garage.tariff.currency,
         "free_bays": platform.index.free(known, window),
         "capacity": garage.capacity,
-        "bookable": garage.can_be_booked,
+        "bookable": known.bookable,
         "verified": known.verified == "True",
         "online": platform.links.get(garage.id) is not None,
     }
@@ -43,7 +43,7 @@ def detail(platform: Platform, known: Indexed, window: Window) -> dict[str, Any]
         "usage": garage.usage,
         "gates": [gate.name for gate in garage.gates],
         "height_m": garage.height_m,
-        "tariff": tariff_words(garage.tariff) if garage.can_be_booked else [],
+        "tariff": tariff_words(garage.tariff) if known.bookable else [],
     }
 
 
