@@ -18,13 +18,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
-
-if TYPE_CHECKING:
-    from parkube.controlplane.main.config import ServerConfig
+from typing import Any, NamedTuple, NoReturn
 
 CONFIG_FILE = "/etc/parkube/config.yaml"
 KUBECONFIG = "/etc/parkube/parkube.yaml"
@@ -101,9 +97,6 @@ _AGENT = (
     Flag("server-node", "this is the server's own node", "bool"),
     *_NODE,
 )
-_SHARED = tuple(  # settings of the server that its own node shares
-    Flag(name, "") for name in ("node-name", "node-ip", "node-label", "node-taint", "cluster-cidr", "service-cidr")
-)
 _NOT_YET: dict[str, dict[str, str]] = {
     "server": {
         "datastore-endpoint": "etcd and other external stores are not in this version: the store is SQLite",
@@ -175,41 +168,8 @@ def server(argv: list[str]) -> int:
     if not config.disable_agent and os.geteuid() != 0:
         raise Usage("running containers needs root: run as root, or with --disable-agent for the control plane alone")
     _log_to_stderr(config.log_level)
-    return _run(lambda: _serve(config), fast=True)
-
-
-async def _serve(config: ServerConfig) -> None:
-    """The server, and once it answers, its own node."""
-    run = _load("parkube.controlplane.main.run", "run")
-    from parkube.controlplane.tunnel import own_node
-
-    ready = asyncio.Event()
-    serving = asyncio.create_task(run(config, ready))
-    if config.disable_agent:
-        await serving
-        return
-    is_ready = asyncio.create_task(ready.wait())
-    await asyncio.wait((serving, is_ready), return_when=asyncio.FIRST_COMPLETED)
-    is_ready.cancel()
-    node: asyncio.Task[None] | None = None
-    if not serving.done():
-        host = config.bind_address if config.bind_address not in ("", "0.0.0.0", "::") else "127.0.0.1"
-        options: list[str] = []
-        for flag in _SHARED:
-            options += _words(flag, getattr(config, flag.field))
-        argv = own_node.command(
-            f"https://{f'[{host}]' if ':' in host else host}:{config.https_listen_port}",
-            config.server_dir / "node-token",
-            config.data_dir,
-            [*options, *config.agent_arguments],
-        )
-        node = asyncio.create_task(own_node.keep_running(argv, clock=time.monotonic))
-    try:
-        await serving
-    finally:
-        if node is not None:
-            node.cancel()
-            await asyncio.gather(node, return_exceptions=True)
+    run: Callable[[ServerConfig], Coroutine[Any, Any, None]] = _load("parkube.controlplane.main.run", "run")
+    return _run(lambda: run(config), fast=True)
 
 
 def _words(flag: Flag, value: Any) -> list[str]:
@@ -328,7 +288,7 @@ def settings(
         if source is not None:
             values[flag.field] = _convert(flag, source)
     path = values.pop("token_file", "")
-    if path and not values.get("token"):
+    if path and (not values.get("token") or (given["token_file"] and not given["token"])):
         try:
             values["token"] = Path(path).read_text().strip()
         except OSError as exc:
