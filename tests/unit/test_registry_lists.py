@@ -313,6 +313,40 @@ async def test_a_restart_finds_everything(tmp_path: Path) -> None:
     await store.close()
 
 
+async def test_watches_go_on_after_a_restart(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "state.db")
+    await store.start()
+    registry = await make_registry(store)
+    await config(registry, "a", app="web")
+    since = str(registry.revision)
+    await registry.delete(row(registry, CONFIGMAPS), "ns", "a", {}, Context())
+    await config(registry, "b", app="web")
+    await pod(registry, "p", "n")
+    late = str(registry.revision)
+    await registry.close()
+    await store.close()
+    store = SqliteStore(tmp_path / "state.db")
+    await store.start()
+    registry = await make_registry(store)
+    heard = watch(registry, resource_version=since, label_selector="app=web")
+    quiet = watch(registry, PODS, resource_version=late, field_selector="spec.nodeName=n")
+    await config(registry, "c", app="web")
+    await tick()
+    assert heard == ["DELETED a", "ADDED b", "ADDED c"]
+    assert quiet == []
+    page = await registry.list(
+        row(registry, CONFIGMAPS), "", ListOptions(resource_version=since, resource_version_match="Exact")
+    )
+    assert [(item.name, item.revision) for item in page.items] == [("a", int(since))]
+    await store.compact(store.revision)
+    await registry.close()
+    registry = await make_registry(store)
+    with pytest.raises(Expired):
+        watch(registry, resource_version=since)
+    await registry.close()
+    await store.close()
+
+
 # -- invariants
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import orjson
@@ -57,6 +57,7 @@ class ResourceCache:
         self._ring_bytes = 0
         self._ring_events = ring_events
         self.floor = revision  # watches can start at this revision or later
+        self._rewindable = revision  # lists can be put back to this revision or later
         self.fanout = Fanout(self._indexed_at)
         self.hints: dict[int, Hint] = {}
 
@@ -66,6 +67,19 @@ class ResourceCache:
         """Take over what the store holds."""
         for item in sorted(items):
             self._set(self._stored(item.key, item.value, item.revision, None))
+
+    def recall(self, changes: Sequence[Change], oldest: int) -> None:
+        """Take over what happened after `oldest` until the objects were loaded, so that watches survive a restart."""
+        self.floor = oldest
+        for change in changes:
+            before = None
+            if change.previous is not None:
+                before = self._stored(change.key, change.previous, 0, None)
+            if change.value is not None:
+                stored = self._stored(change.key, change.value, change.revision, None)
+                self._remember(Event("MODIFIED" if before else "ADDED", stored, before))
+            elif before is not None:
+                self._remember(Event("DELETED", before.at(change.revision), before))
 
     def apply(self, change: Change) -> None:
         """One change of the store; watchers get it with the next flush."""
@@ -203,7 +217,7 @@ class ResourceCache:
     def as_of(self, revision: int) -> dict[str, Stored | None] | None:
         """What differs from now: keys changed after `revision`, with what they held then (None: absent then).
         None when the events are no longer all held."""
-        events = self.since(revision)
+        events = self.since(revision) if revision >= self._rewindable else None
         if events is None:
             return None
         past: dict[str, Stored | None] = {}

@@ -20,6 +20,7 @@ from parkube.controlplane.storage.port import Change, KeyValue, Store
 from parkube.kubeapi.errors import BadRequest, Expired, NotFound
 
 _LOAD = 1000
+_RECALL = 10_000  # changes of the time before the start that are looked at
 BOOKMARK_PERIOD = 60  # seconds between the bookmarks of one watch
 
 
@@ -30,6 +31,9 @@ class Caches:
         self._store, self._catalogue = store, catalogue
         self._by_prefix: dict[str, ResourceCache] = {}
         self._unclaimed: dict[str, dict[str, KeyValue]] = {}
+        self._past: dict[str, list[Change]] = {}  # from before the start, by prefix
+        self._recalled = 0  # that past is known from this revision on
+        self._known: set[str] = set()  # prefixes that were served since the start
         self._bookmarked: deque[Watcher] = deque()
         self._stop: list[Callable[[], None]] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -47,6 +51,11 @@ class Caches:
                 break
             after = page.items[-1].key
         self.revision = revision
+        past: list[Change] = []
+        self._store.watch("/", past.extend, after_revision=self._store.oldest)()
+        for change in past[-_RECALL:]:
+            self._past.setdefault(prefix_of(change.key), []).append(change)
+        self._recalled = max(past[-_RECALL - 1].revision if len(past) > _RECALL else 0, self._store.oldest)
         for row in self._catalogue:
             self._claim(row)
         self._stop.append(self._store.watch("/", self._changed, after_revision=revision))
@@ -100,6 +109,9 @@ class Caches:
             return
         cache = ResourceCache(self._catalogue.get(row.stored_at) or row, self.revision)
         cache.load(list(self._unclaimed.pop(row.prefix, {}).values()))
+        if row.prefix not in self._known:
+            self._known.add(row.prefix)
+            cache.recall(self._past.pop(row.prefix, ()), self._recalled)
         self._by_prefix[row.prefix] = cache
 
     # -- watching

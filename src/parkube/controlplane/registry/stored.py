@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from parkube.controlplane.registry.resource import FieldLabel
-from parkube.kubeapi.errors import Obj
+from parkube.kubeapi.errors import BadRequest, Obj
 
 _METADATA = b'"metadata":{'
 _NOT_STORED = ("managedFields", "selfLink", "resourceVersion")
@@ -53,13 +53,16 @@ class Stored:
 
 
 def encode(obj: Obj) -> bytes:
-    """The bytes to store; drops what is not stored from `obj` itself."""
+    """The bytes to store; drops what is not stored from `obj` itself. Raises BadRequest for what JSON cannot hold."""
     metadata = obj.get("metadata") or {}
     for name in _NOT_STORED:
         metadata.pop(name, None)
     first: Obj = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": metadata}
     first.update(obj)
-    return orjson.dumps(first)
+    try:
+        return orjson.dumps(first)
+    except TypeError as error:
+        raise BadRequest(f"the object cannot be written as JSON: {error}") from None
 
 
 def splice(value: bytes, revision: int) -> bytes:

@@ -23,6 +23,11 @@ class MemoryStore:
         """The last revision."""
         return self._revision
 
+    @property
+    def oldest(self) -> int:
+        """Where history starts."""
+        return self._compacted
+
     async def start(self) -> None:
         """Nothing to do."""
 

@@ -55,7 +55,8 @@ class Write(NamedTuple):
 
 
 class SqliteStore:
-    """`history`: seconds for which the past can be read; `flush_every`: seconds that volatile puts may stay in memory."""
+    """`history`: seconds for which the past can be read; `flush_every`: seconds for which volatile puts may stay in
+    memory."""
 
     def __init__(
         self,
@@ -87,6 +88,11 @@ class SqliteStore:
     def revision(self) -> int:
         """The last revision that was acknowledged."""
         return self._revision
+
+    @property
+    def oldest(self) -> int:
+        """Where history starts."""
+        return self._compacted
 
     async def start(self) -> None:
         """Open or create the file, and read its index. Raises StoreError."""
