@@ -46,7 +46,7 @@ class Resources:
         namespace = at.namespace if row.namespaced else ""
         if at.subresource:
             self._known(row, at)
-        elif at.verb not in row.verbs:
+        elif at.verb not in row.verbs or (not at.name and at.verb in ("update", "patch")):
             raise MethodNotAllowed("the server does not allow this method on the requested resource")
         verb = at.verb
         if at.subresource and (raw := self._special.raw(row, at.subresource)) is not None:
