@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, NoReturn
 
 CONFIG_FILE = "/etc/parkube/config.yaml"
 KUBECONFIG = "/etc/parkube/parkube.yaml"
+_NUMBERED = re.compile(r"kubectl\.\d+\.\d+")
 
 
 class Usage(Exception):
@@ -391,17 +392,21 @@ def _run(start: Callable[[], Coroutine[Any, Any, None]], *, fast: bool) -> int:
 
 
 def newest_kubectl() -> Path | None:
-    """The kubectl with the highest version among those on PATH and in the project's `.tools`."""
+    """The kubectl with the highest version among those on PATH, those beside them (a dispatcher keeps its versions
+    as `kubectl.1.36`), and the project's `.tools`."""
     tools = Path(__file__).resolve().parents[2] / ".tools"
     found = [Path(d) / "kubectl" for d in os.environ.get("PATH", "").split(os.pathsep) if d]
-    found += sorted(tools.glob("**/kubectl"))
-    unique = list(dict.fromkeys(p.resolve() for p in found if shutil.which(str(p))))
+    first = [p.resolve() for p in found if shutil.which(str(p))]
+    beside = [p for program in first for p in sorted(program.parent.glob("kubectl.*")) if _NUMBERED.fullmatch(p.name)]
+    unique = list(dict.fromkeys([*beside, *first, *(p.resolve() for p in sorted(tools.glob("**/kubectl")))]))
     if len(unique) <= 1:
         return unique[0] if unique else None
     return max(unique, key=_kubectl_version)
 
 
 def _kubectl_version(program: Path) -> tuple[int, ...]:
+    if _NUMBERED.fullmatch(program.name):  # says it without being run
+        return tuple(int(n) for n in re.findall(r"\d+", program.name))
     try:
         output = subprocess.run(
             [program, "version", "--client", "--output=json"], capture_output=True, timeout=20, check=False
