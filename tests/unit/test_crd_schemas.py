@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from parkube.controlplane.registry.crd.definitions import DefinitionStrategy
 from parkube.controlplane.registry.crd.jsonpath import BadPath, compile_path
 from parkube.controlplane.registry.crd.rows import priority
 from parkube.controlplane.registry.crd.schema_rules import schema_faults
+from parkube.controlplane.registry.schemas.patterns import compile_pattern
 from parkube.controlplane.registry.schemas.structural import Structural
 from parkube.kubeapi.objects import copy
 
@@ -96,7 +98,7 @@ def test_a_schema_that_contradicts_itself_is_refused_with_every_fault_named() ->
         f"{SPEC}.properties[gates].items": "Required value: must be specified",
         f"{SPEC}.properties[gates].properties": "Forbidden: must not be set: the type is array, not object",
         f"{SPEC}.properties[code].pattern": 'Invalid value: "[": must be a valid regular expression, but isn\'t: '
-        "unterminated character set at position 0",
+        "missing closing ] at position 0",
         f"{SPEC}.properties[any].type": "Required value: must not be empty for specified object fields",
         f"{SPEC}.properties[odd].type": 'Unsupported value: "strng": supported values: "array", "boolean", "integer", '
         '"number", "object", "string"',
@@ -265,3 +267,24 @@ def test_versions_are_preferred_as_documented() -> None:
     assert sorted(names, key=priority) == [
         "v10", "v2", "v1", "v10beta3", "v3beta1", "v1beta1", "v12alpha1", "v11alpha2", "foo1", "foo10",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("pattern", "good", "bad"),
+    [
+        ("^[a-z]+$", ["ab"], ["ab\n", "A", ""]), ("^(?i)(abort|warn)?$", ["WARN", ""], ["warning"]),
+        ("^(a(?i)b|c)d$", ["aBd", "Cd"], ["ABd", "cD"]), ("^[[:alpha:]_]+$", ["a_Z"], ["a1"]),
+        (r"^\Qa.b\E$", ["a.b"], ["axb"]), (r"^(?<n>x)\z", ["x"], ["xx"]), (r"^[\w\]\-]+$", ["a]-"], ["a b"]),
+        (r"^\p{L}+$", ["é"], ["1"]), ("^[]a]$", ["]"], ["b"]), (r"(?m)^a$", ["b\na\nc"], ["b"]),
+    ],
+)  # fmt: skip
+def test_patterns_are_gos(pattern: str, good: list[str], bad: list[str]) -> None:
+    compiled = compile_pattern(pattern)
+    assert [text for text in good if not compiled.search(text)] == []
+    assert [text for text in bad if compiled.search(text)] == []
+
+
+@pytest.mark.parametrize("pattern", ["(?=a)", "(?<!a)", r"(a)\1", "[", "(", ")", "a{2,1}", "*"])
+def test_patterns_that_go_refuses(pattern: str) -> None:
+    with pytest.raises(re.error):
+        compile_pattern(pattern)

@@ -8,6 +8,7 @@ from typing import Any
 
 from parkube.controlplane.registry import schemas
 from parkube.controlplane.registry.kinds import faults
+from parkube.controlplane.registry.schemas.patterns import compile_pattern
 from parkube.kubeapi.errors import Cause, Obj
 from parkube.kubeapi.objects import copy
 
@@ -54,7 +55,7 @@ def _bounds(schema: Obj, path: str, low: str, high: str) -> Iterator[Cause]:
 
 def _pattern(pattern: str, path: str) -> Iterator[Cause]:
     try:
-        re.compile(re.sub(r"\\z", r"\\Z", pattern))
+        compile_pattern(pattern)
     except re.error as error:
         yield faults.invalid(path, pattern, f"must be a valid regular expression, but isn't: {error}")
 

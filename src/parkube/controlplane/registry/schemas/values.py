@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from parkube.controlplane.registry.schemas.patterns import compile_pattern
 from parkube.kubeapi.errors import Cause, Obj
 
 Check = Callable[[Any, str], Cause | None]
@@ -50,7 +51,7 @@ def _enum(values: list[Any], schema: Obj) -> Check:
 
 def _pattern(pattern: str, schema: Obj) -> Check | None:
     try:
-        compiled = re.compile(_to_python(pattern))
+        compiled = compile_pattern(pattern)
     except re.error:
         return None  # the definition's own check has refused what Go would refuse
 
@@ -60,17 +61,6 @@ def _pattern(pattern: str, schema: Obj) -> Check | None:
         return _invalid(path, value, f"should match '{pattern}'")
 
     return check
-
-
-def _to_python(pattern: str) -> str:
-    """RE2's spelling in Python's, where they differ: the end of text, and classes by POSIX name."""
-    pattern = re.sub(r"(?<!\\)\$(?=\)|\||\Z)", r"\\Z", pattern).replace(r"\z", r"\Z")
-    for name, members in (
-        ("alpha", "a-zA-Z"), ("digit", "0-9"), ("alnum", "a-zA-Z0-9"), ("lower", "a-z"), ("upper", "A-Z"),
-        ("space", r"\s"), ("word", r"\w"), ("xdigit", "0-9a-fA-F"),
-    ):  # fmt: skip
-        pattern = pattern.replace(f"[:{name}:]", members)
-    return pattern
 
 
 def _number(value: Any) -> bool:
