@@ -20,7 +20,7 @@ STANDARD_TARIFF: Final = Tariff((Step(0, 30, 150),), cap_minor=2500, name="stand
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """A gate by the name that grants and commands use."""
+    """A gate by the name that grants and commands use. Direction: entry, exit, both, or pedestrian (no vehicle)."""
 
     name: str
     direction: str = "both"
@@ -66,12 +66,14 @@ class Garage:
 class Link:
     """What the platform remembers of a garage's app: how far its journal was received, and when it was last heard.
 
-    journal counts the journals the garage has had: a lost disk begins a new one, numbered from 1 again.
+    journal counts the journals the garage has had: a lost disk begins a new one, numbered from 1 again. journal_id is
+    what the garage calls the one it has, if it calls it anything.
     """
 
     garage_id: str
     token_hashes: tuple[str, ...] = ()
     journal: int = 1
+    journal_id: str | None = None
     acked_seq: int = 0
     last_seen: datetime | None = None
     app_version: str | None = None

@@ -28,14 +28,28 @@ _log = logging.getLogger(__name__)
 SEEN_EVERY_S: Final = 60.0
 
 
-async def hello(platform: Platform, garage_id: str, last_seq: int, app_version: str | None, boot_id: str | None) -> int:
+async def hello(
+    platform: Platform,
+    garage_id: str,
+    last_seq: int,
+    app_version: str | None,
+    boot_id: str | None,
+    journal_id: str | None = None,
+) -> int:
     """A garage connects. Returns up to where its journal was received; 0 where it has a new one."""
     async with platform.database.writing() as transaction:
         link = await transaction.lock_link(garage_id) or Link(garage_id)
-        if last_seq < link.acked_seq:
+        other = journal_id is not None and link.journal_id is not None and journal_id != link.journal_id
+        if last_seq < link.acked_seq or other:
             _log.warning("garage %s lost its journal after %d: it begins a new one", garage_id, link.acked_seq)
             link = replace(link, journal=link.journal + 1, acked_seq=0)
-        link = replace(link, last_seen=platform.clock(), app_version=app_version or None, boot_id=boot_id or None)
+        link = replace(
+            link,
+            last_seen=platform.clock(),
+            app_version=app_version or None,
+            boot_id=boot_id or None,
+            journal_id=journal_id or link.journal_id,
+        )
         await transaction.save_link(link)
     return link.acked_seq
 
@@ -102,6 +116,8 @@ async def _apply(platform: Platform, transaction: Transaction, event: GateEvent)
     at = _believable(event, booking)
     if direction is None:
         direction = "exit" if event.gate == "exit" else "entry"
+    if direction == "pedestrian":
+        return None
     if direction == "both":
         direction = "entry" if session is None else "exit"
     if direction == "entry":

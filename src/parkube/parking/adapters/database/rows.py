@@ -166,6 +166,7 @@ def link_row(link: Link) -> Row:
         "garage_id": link.garage_id,
         "token_hashes": list(link.token_hashes),
         "journal": link.journal,
+        "journal_id": link.journal_id,
         "acked_seq": link.acked_seq,
         "last_seen": link.last_seen,
         "app_version": link.app_version,

@@ -142,6 +142,7 @@ garage_links = Table(
     Column("garage_id", ForeignKey("garages.id"), primary_key=True),
     Column("token_hashes", JSON, nullable=False),
     Column("journal", Integer, nullable=False),
+    Column("journal_id", String(64)),
     Column("acked_seq", BigInteger, nullable=False),
     Column("last_seen", Moment),
     Column("app_version", String(64)),

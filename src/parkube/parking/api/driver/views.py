@@ -77,7 +77,11 @@ def garage(platform: Platform, garage_id: str) -> dict[str, Any]:
         "city": one.city if one else "",
         "latitude": one.latitude if one else None,
         "longitude": one.longitude if one else None,
-        "gates": [{"name": gate.name, "direction": gate.direction} for gate in one.gates] if one else [],
+        "gates": [
+            {"name": gate.name, "direction": gate.direction}
+            for gate in (one.gates if one else ())
+            if gate.direction != "pedestrian"
+        ],
         "online": platform.links.get(garage_id) is not None,
     }
 

@@ -1,7 +1,7 @@
 """The frames of the garage link: JSON text over a WebSocket at GET /api/v1/garage/link.
 
     garage                                             platform
-      | -- hello {garage, app_version, boot_id, last_seq, clock} --> |
+      | -- hello {garage, journal_id?, boot_id, last_seq ...} ------> |
       | <-- welcome {now, keys:[{kid, public_key_b64}], acked_seq} - |
       | -- events {events:[{seq, at, kind, gate, ...}]} -----------> |   stored once a (garage, seq), then
       | <-- ack {seq} ---------------------------------------------- |   acknowledged, cumulatively
@@ -9,8 +9,8 @@
       | -- result {command, ok, step?, reason?, duration_ms?} -----> |
       | -- status {devices:{relay, scanner, journal}, coils} ------> |   every 15 s
 
-A garage whose last_seq is behind what was acknowledged has lost its disk: its journal is taken for a new one, and
-welcome.acked_seq is 0 again. A frame that leaves a gap is answered by the last good acknowledgement, once.
+A garage whose last_seq is behind what was acknowledged, or whose journal_id is another, has lost its disk: its journal
+is taken for a new one, and welcome.acked_seq is 0 again.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class Hello(Frame):
     garage: str = Field(max_length=63)
     app_version: str = Field(default="", max_length=64)
     boot_id: str = Field(default="", max_length=64)
+    journal_id: str | None = Field(default=None, max_length=64)
     last_seq: int = Field(default=0, ge=0)
     clock: str | float | None = None
 

@@ -64,7 +64,9 @@ async def link(socket: WebSocket) -> None:
 
 
 async def _serve(platform: Platform, socket: WebSocket, connection: Connection, hello: Hello) -> None:
-    acked = await journal.hello(platform, hello.garage, hello.last_seq, hello.app_version, hello.boot_id)
+    acked = await journal.hello(
+        platform, hello.garage, hello.last_seq, hello.app_version, hello.boot_id, hello.journal_id
+    )
     connection.last_heard = platform.clock()
     key = base64.b64encode(platform.signer.public_key).decode()
     welcome = {

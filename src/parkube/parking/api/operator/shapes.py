@@ -22,7 +22,7 @@ class Gate(Shape):
     """A gate of a garage, by the name that grants and commands use."""
 
     name: str = Field(pattern="^[a-z][a-z0-9-]{0,31}$")
-    direction: Literal["entry", "exit", "both"] = "both"
+    direction: Literal["entry", "exit", "both", "pedestrian"] = "both"
 
 
 class GaragePut(Shape):

@@ -123,6 +123,7 @@ def _garage_links() -> None:
         sa.Column("garage_id", sa.String(length=63), nullable=False),
         sa.Column("token_hashes", sa.JSON(), nullable=False),
         sa.Column("journal", sa.Integer(), nullable=False),
+        sa.Column("journal_id", sa.String(length=64), nullable=True),
         sa.Column("acked_seq", sa.BigInteger(), nullable=False),
         sa.Column("last_seen", sa.DateTime(timezone=True), nullable=True),
         sa.Column("app_version", sa.String(length=64), nullable=True),
