@@ -58,7 +58,7 @@ async def test_ranges_page_at_one_revision(store: Store) -> None:
     await store.put("/p/d", b"changed")
     await store.put("/p/dd", b"new")
     page = await store.range("/p/", limit=2, revision=at)
-    assert ([i.key for i in page.items], page.remaining, page.revision) == (["/p/a", "/p/b"], 3, at)
+    assert ([i.key for i in page.items], page.more, page.revision) == (["/p/a", "/p/b"], True, at)
     rest = await store.range("/p/", after="/p/b", revision=at)
     assert [(i.key, i.value) for i in rest.items] == [("/p/c", b"c"), ("/p/d", b"d"), ("/p/e", b"e")]
     now = await store.range("/p/")
@@ -281,6 +281,20 @@ async def test_a_full_disk_is_said_and_nothing_is_half_written(tmp_path: Path) -
     assert len((await store.range("/p/")).items) == len(kept)
     assert await store.put("/q/0", b"now there is room", expected=0) > 0
     await store.close()
+
+
+async def test_one_server_at_a_time_and_no_other_user(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "state.db")
+    await store.start()
+    assert {file.stat().st_mode & 0o077 for file in tmp_path.iterdir()} == {0}
+    with pytest.raises(StoreError, match="in use by another server"):
+        await SqliteStore(tmp_path / "state.db").start()
+    await store.close()
+    store = SqliteStore(tmp_path / "state.db")
+    await store.start()
+    await store.close()
+    with pytest.raises(StoreError, match=r"cannot open .*: No such file or directory"):
+        await SqliteStore(tmp_path / "nowhere" / "state.db").start()
 
 
 async def test_a_file_that_is_none_is_refused_in_one_sentence(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ class Caches:
             revision = page.revision
             for item in page.items:
                 self._unclaimed.setdefault(prefix_of(item.key), {})[item.key] = item
-            if not page.remaining:
+            if not page.more:
                 break
             after = page.items[-1].key
         self.revision = revision

@@ -135,7 +135,7 @@ async def _from_store(
         while True:
             part = await store.range(prefix, after=after, limit=_STORE_PAGE, revision=revision)
             found.extend(cache.decode(item) for item in part.items)
-            if not part.remaining:
+            if not part.more:
                 return found
             after = part.items[-1].key
     except Compacted as error:

@@ -83,7 +83,7 @@ class MemoryStore:
                         del state[change.key]
         keys = sorted(key for key in state if key > after)
         chosen = keys[:limit] if limit else keys
-        return Page([state[key] for key in chosen], at, len(keys) - len(chosen))
+        return Page([state[key] for key in chosen], at, len(keys) > len(chosen))
 
     def watch(self, prefix: str, listener: Listener, *, after_revision: int | None = None) -> Callable[[], None]:
         """As the port says."""

@@ -53,11 +53,11 @@ class Change(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Part of a range: what follows `items` is at keys after the last one; `remaining` counts it."""
+    """Part of a range; `more`: there are keys after the last of `items`."""
 
     items: list[KeyValue]
     revision: int
-    remaining: int
+    more: bool
 
 
 Listener = Callable[[Sequence[Change]], None]

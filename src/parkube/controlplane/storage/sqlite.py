@@ -155,10 +155,10 @@ class SqliteStore:
             raise Compacted(self._compacted)
         at = revision or self._revision
         newer = {key: item for key, item in self._volatile.items() if item.revision <= at and key.startswith(prefix)}
-        items, remaining = await asyncio.to_thread(self._reader.range, prefix, after, limit, at)
+        items, more = await asyncio.to_thread(self._reader.range, prefix, after, limit, at)
         if newer:
             items = [newer.get(item.key, item) for item in items]
-        return Page(items, at, remaining)
+        return Page(items, at, more)
 
     def watch(self, prefix: str, listener: Listener, *, after_revision: int | None = None) -> Callable[[], None]:
         """As the port says; the past is read at once, which may take milliseconds."""

@@ -9,6 +9,8 @@ possible: each statement hands the interpreter lock over twice, and on a busy lo
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -45,6 +47,21 @@ def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     return link
 
 
+def _lock(path: Path) -> int:
+    """Keep other servers off this file, and other users from reading it: it holds secrets."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        held = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StoreError(f"cannot open {path}: {error.strerror}") from error
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(held)
+        raise StoreError(f"{path} is in use by another server") from None
+    return held
+
+
 def _translated(error: sqlite3.Error, path: Path) -> StoreError:
     code = getattr(error, "sqlite_errorcode", 0)
     if code in _FULL:
@@ -57,10 +74,12 @@ class File:
 
     def __init__(self, path: Path, max_pages: int = 0) -> None:
         self.path = path
+        self._lock = _lock(path)
         try:
             self._link = _connect(path, read_only=False)
             version = self._link.execute("PRAGMA user_version").fetchone()[0]
             if version > _VERSION:
+                os.close(self._lock)
                 raise StoreError(f"{path} was written by a newer version (format {version}, known is {_VERSION})")
             self._link.execute("PRAGMA journal_mode = WAL")
             self._link.execute("PRAGMA synchronous = FULL")
@@ -70,11 +89,13 @@ class File:
             self._link.executescript(_SCHEMA)
             self._link.execute(f"PRAGMA user_version = {_VERSION}")
         except sqlite3.Error as error:
+            os.close(self._lock)
             raise _translated(error, path) from error
 
     def close(self) -> None:
         """Checkpoint and close."""
         self._link.close()
+        os.close(self._lock)
 
     def meta(self, name: str) -> int:
         """A number kept beside the log; 0 when it was never set."""
@@ -171,23 +192,17 @@ class Reader:
             ).fetchone()
         return KeyValue(key, found[1], found[0]) if found and found[1] is not None else None
 
-    def range(self, prefix: str, after: str, limit: int, revision: int) -> tuple[list[KeyValue], int]:
-        """Keys under `prefix` after `after` as of `revision`, and how many follow."""
-        where = (
-            "FROM change c WHERE key > ? AND key < ? AND revision <= ? AND value IS NOT NULL AND NOT EXISTS "
-            "(SELECT 1 FROM change n WHERE n.key = c.key AND n.revision > c.revision AND n.revision <= ?)"
-        )
-        low, high = max(after, prefix), prefix + _LAST
-        window = (high, revision, revision)
+    def range(self, prefix: str, after: str, limit: int, revision: int) -> tuple[list[KeyValue], bool]:
+        """Keys under `prefix` after `after` as of `revision`, and whether more follow."""
         with self._lock:
             rows = self._link.execute(
-                f"SELECT key, value, revision {where} ORDER BY key LIMIT ?", (low, *window, limit or -1)
+                "SELECT key, value, revision FROM change c WHERE key > ? AND key < ? AND revision <= ? "
+                "AND value IS NOT NULL AND NOT EXISTS (SELECT 1 FROM change n WHERE n.key = c.key "
+                "AND n.revision > c.revision AND n.revision <= ?) ORDER BY key LIMIT ?",
+                (max(after, prefix), prefix + _LAST, revision, revision, limit + 1 if limit else -1),
             ).fetchall()
-            items = [KeyValue(*row) for row in rows]
-            if not limit or len(items) < limit:
-                return items, 0
-            rest = self._link.execute(f"SELECT count(*) {where}", (items[-1].key, *window)).fetchone()
-            return items, int(rest[0])
+        more = bool(limit) and len(rows) > limit
+        return [KeyValue(*row) for row in (rows[:limit] if more else rows)], more
 
     def changes(self, prefix: str, after: int, upto: int) -> list[Change]:
         """Changes under `prefix` in (after, upto], each with the value it superseded where that is still held."""
