@@ -13,9 +13,10 @@ from cryptography.x509.oid import NameOID
 
 from parkube.controlplane.controllers.csr import CLIENT, CLIENT_KUBELET, SERVING_KUBELET
 from parkube.controlplane.controllers.options import Options
-from parkube.kubeapi.client import CSRS
+from parkube.kubeapi.client import CSRS, EVENTS
 from parkube.kubeapi.errors import Obj
-from tests.fakes.virtual_time import run
+from parkube.kubeapi.objects import rfc3339
+from tests.fakes.virtual_time import clock, run
 from tests.fakes.workloads import FakeCluster
 
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -85,5 +86,28 @@ def test_nodes_get_their_own_and_nothing_else() -> None:
             assert signed[-1] == 3600
             assert "certificate" not in state["boss"]
             assert state["boss"]["conditions"][-1]["type"] == "Failed"
+
+    run(story())
+
+
+def test_old_events_and_requests_go_and_live_ones_stay() -> None:
+    async def story() -> None:
+        async with FakeCluster("expiry", agents=False) as c:
+            for n in range(1200):
+                meta = {"name": f"e{n:04}", "namespace": "default"}
+                c.client.put(EVENTS, {"metadata": meta, "lastTimestamp": rfc3339(clock())})
+            waiting = csr("waiting", "", CLIENT, [], "jan")
+            done = csr("done", "", CLIENT, [], "jan")
+            done["status"] = {"conditions": [{"type": "Denied", "lastUpdateTime": rfc3339(clock())}]}
+            for obj in (waiting, done):
+                c.client.put(CSRS, obj)
+            await asyncio.sleep(3000)
+            again = c.client.all(EVENTS)[0]
+            c.client.put(EVENTS, {**again, "lastTimestamp": rfc3339(clock())})
+            await asyncio.sleep(1000)
+            assert [e["metadata"]["name"] for e in c.client.all(EVENTS)] == ["e0000"]
+            assert [o["metadata"]["name"] for o in c.client.all(CSRS)] == ["waiting"]
+            await asyncio.sleep(24 * 3600)
+            assert c.client.all(CSRS) == c.client.all(EVENTS) == []
 
     run(story())

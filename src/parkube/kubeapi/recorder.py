@@ -47,6 +47,29 @@ class Reference(NamedTuple):
         )
 
 
+class Voice:
+    """The recorder as one component of several speaks through it."""
+
+    def __init__(self, recorder: Recorder, component: str) -> None:
+        self._recorder, self._component = recorder, component
+
+    def normal(self, about: Reference, reason: str, message: str) -> None:
+        """Say that something went as it should."""
+        self._recorder.add(self._component, about, "Normal", reason, message)
+
+    def warning(self, about: Reference, reason: str, message: str) -> None:
+        """Say that something did not."""
+        self._recorder.add(self._component, about, "Warning", reason, message)
+
+
+class _Item(NamedTuple):
+    component: str
+    about: Reference
+    kind: str
+    reason: str
+    message: str
+
+
 class _Seen:
     """One Event object that was written and may be counted up."""
 
@@ -74,9 +97,9 @@ class Recorder:
     ) -> None:
         self._client, self._component, self._host, self._clock = client, component, host, clock
         self._limit = queue
-        self._queue: deque[tuple[Reference, str, str, str]] = deque()
+        self._queue: deque[_Item] = deque()
         self._wake = asyncio.Event()
-        self._seen: OrderedDict[tuple[Reference, str, str, str], _Seen] = OrderedDict()
+        self._seen: OrderedDict[_Item, _Seen] = OrderedDict()
         self._alike: OrderedDict[tuple[str, str, str], _Alike] = OrderedDict()
         self._tokens: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._serial = 0
@@ -84,19 +107,24 @@ class Recorder:
 
     def normal(self, about: Reference, reason: str, message: str) -> None:
         """Say that something went as it should."""
-        self._add(about, "Normal", reason, message)
+        self.add(self._component, about, "Normal", reason, message)
 
     def warning(self, about: Reference, reason: str, message: str) -> None:
         """Say that something did not."""
-        self._add(about, "Warning", reason, message)
+        self.add(self._component, about, "Warning", reason, message)
 
-    def _add(self, about: Reference, kind: str, reason: str, message: str) -> None:
+    def named(self, component: str) -> Voice:
+        """The same recorder for another component."""
+        return Voice(self, component)
+
+    def add(self, component: str, about: Reference, kind: str, reason: str, message: str) -> None:
+        """Queue an event of type `kind` (Normal, Warning)."""
         about = about._replace(resource_version="")
         message = self._combine(about, reason, message)
         if len(self._queue) >= self._limit or not self._allowed(about):
             self.dropped += 1
             return
-        self._queue.append((about, kind, reason, message[:1024]))
+        self._queue.append(_Item(component, about, kind, reason, message[:1024]))
         self._wake.set()
 
     def _combine(self, about: Reference, reason: str, message: str) -> str:
@@ -132,41 +160,32 @@ class Recorder:
                 await self._wake.wait()
             item = self._queue.popleft()
             with contextlib.suppress(ApiError, OSError):
-                await self._write(*item)
+                await self._write(item)
 
     async def flush(self) -> None:
         """Write what is queued now (for an orderly end, and for tests)."""
         while self._queue:
             with contextlib.suppress(ApiError, OSError):
-                await self._write(*self._queue.popleft())
+                await self._write(self._queue.popleft())
 
-    async def _write(self, about: Reference, kind: str, reason: str, message: str) -> None:
-        combined = message.startswith("(combined from similar events)")
-        key = (about, kind, reason, "(combined)" if combined else message)
+    async def _write(self, item: _Item) -> None:
+        combined = item.message.startswith("(combined from similar events)")
+        key = item._replace(message="(combined)") if combined else item
         now = rfc3339(self._clock())
-        namespace = about.namespace or "default"
         seen = self._seen.get(key)
         if seen is not None:
             self._seen.move_to_end(key)
-            change: Obj = {"count": seen.count + 1, "lastTimestamp": now, "message": message}
+            change: Obj = {"count": seen.count + 1, "lastTimestamp": now, "message": item.message}
             try:
-                await self._client.patch(EVENTS, seen.name, change, namespace)
+                await self._client.patch(EVENTS, seen.name, change, item.about.namespace or "default")
                 seen.count += 1
                 return
             except NotFound:
                 del self._seen[key]
-        await self._create(about, kind, reason, message, key, namespace, now)
+        await self._create(item, key, now)
 
-    async def _create(
-        self,
-        about: Reference,
-        kind: str,
-        reason: str,
-        message: str,
-        key: tuple[Reference, str, str, str],
-        namespace: str,
-        now: str,
-    ) -> None:
+    async def _create(self, item: _Item, key: _Item, now: str) -> None:
+        about, namespace = item.about, item.about.namespace or "default"
         involved = {
             "apiVersion": about.api_version,
             "kind": about.kind,
@@ -177,20 +196,20 @@ class Recorder:
         }
         for _ in range(3):
             self._serial += 1
-            name = f"{about.name}.{int(self._clock() * 1e6) + self._serial:016x}"
+            name = f"{about.name}.{int(self._clock() * 1e9) + self._serial:x}"
             event: Obj = {
                 "apiVersion": "v1",
                 "kind": "Event",
                 "metadata": {"name": name, "namespace": namespace},
                 "involvedObject": {k: v for k, v in involved.items() if v},
-                "type": kind,
-                "reason": reason,
-                "message": message,
-                "source": {"component": self._component, **({"host": self._host} if self._host else {})},
+                "type": item.kind,
+                "reason": item.reason,
+                "message": item.message,
+                "source": {"component": item.component, **({"host": self._host} if self._host else {})},
                 "firstTimestamp": now,
                 "lastTimestamp": now,
                 "count": 1,
-                "reportingComponent": self._component,
+                "reportingComponent": item.component,
                 "reportingInstance": self._host,
             }
             try:

@@ -15,6 +15,7 @@ from parkube.controlplane.controllers.daemonsets.controller import DaemonSetCont
 from parkube.controlplane.controllers.deployments.controller import DeploymentController
 from parkube.controlplane.controllers.endpoints.apiserver import ApiServerEndpoints
 from parkube.controlplane.controllers.endpoints.controller import EndpointsController
+from parkube.controlplane.controllers.expiry import Expiry
 from parkube.controlplane.controllers.garbage import GarbageCollector
 from parkube.controlplane.controllers.namespaces import NamespaceController
 from parkube.controlplane.controllers.nodes.eviction import TaintEviction
@@ -42,7 +43,7 @@ def controllers(
         ApiServerEndpoints(env, options), NamespaceController(env, options), ServiceAccountController(env, options),
         DeploymentController(env), ReplicaSetController(env), DaemonSetController(env), EndpointsController(env),
         NodeLifecycle(env, options), TaintEviction(env), NodeIpam(env, options), PodGc(env, options),
-        GarbageCollector(env, options), CsrController(env, options),
+        GarbageCollector(env, options), CsrController(env, options), Expiry(env),
     ]  # fmt: skip
 
 

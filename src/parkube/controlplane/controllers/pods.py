@@ -9,7 +9,7 @@ from parkube.kubeapi.client import PODS, Client
 from parkube.kubeapi.compact import PodInfo
 from parkube.kubeapi.errors import ApiError, Forbidden, NotFound, Obj
 from parkube.kubeapi.objects import copy, owner_reference
-from parkube.kubeapi.recorder import Reference
+from parkube.kubeapi.recorder import Reference, Voice
 
 
 def pod_from(owner: Obj, template: Obj) -> Obj:
@@ -27,8 +27,8 @@ def pod_from(owner: Obj, template: Obj) -> Obj:
 class PodControl:
     """Writes pods and remembers what the pod informer has not shown yet."""
 
-    def __init__(self, env: Env, expected: Expectations) -> None:
-        self._client, self._recorder, self._views, self._expected = env.client, env.recorder, env.views, expected
+    def __init__(self, env: Env, expected: Expectations, recorder: Voice) -> None:
+        self._client, self._recorder, self._views, self._expected = env.client, recorder, env.views, expected
 
     def heard(self, owner_uid: str, key: str, pod: PodInfo | None) -> None:
         """The pod informer spoke of this pod."""

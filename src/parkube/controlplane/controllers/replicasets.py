@@ -72,7 +72,7 @@ class ReplicaSetController(Reconciler):
     def __init__(self, env: Env) -> None:
         super().__init__(env)
         self._expected = Expectations()
-        self._pods = PodControl(env, self._expected)
+        self._pods = PodControl(env, self._expected, self.recorder)
         env.views.replicasets.subscribe(self._set_changed)
         env.views.pods.subscribe(self._pod_changed)
 

@@ -54,10 +54,11 @@ class Reconciler:
     inputs: ClassVar[tuple[GVR, ...]] = ()
     outputs: ClassVar[tuple[GVR, ...]] = ()
     workers: ClassVar[int] = 2
+    source: ClassVar[str] = ""  # the component that its events name; empty: its own name with "-controller"
 
     def __init__(self, env: Env) -> None:
         self.env, self.client, self.views, self.clock = env, env.client, env.views, env.clock
-        self.recorder = env.recorder
+        self.recorder = env.recorder.named(self.source or f"{self.name}-controller")
         self.queue = WorkQueue(clock=loop_time)
 
     async def reconcile(self, key: str) -> float | None:

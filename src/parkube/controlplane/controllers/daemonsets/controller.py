@@ -37,7 +37,7 @@ class DaemonSetController(Reconciler):
     def __init__(self, env: Env) -> None:
         super().__init__(env)
         self._expected = Expectations()
-        self._pods = PodControl(env, self._expected)
+        self._pods = PodControl(env, self._expected, self.recorder)
         self._history = History(env.client)
         self._known: dict[str, _Known] = {}
         self._failures: dict[str, tuple[float, float]] = {}  # "uid/node" -> (back-off in s, not before)

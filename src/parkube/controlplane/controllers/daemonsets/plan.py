@@ -168,6 +168,7 @@ def plan(want: Wanted, nodes: Iterable[NodeInfo], pods: Iterable[PodInfo], fit: 
             states.append(state)
             if not here:
                 step.create.append(node.name)
+    step.delete.extend(p for lost in by_node.values() for p in lost if not p.node and not p.deleting)  # no such node
     step.counts = counts
     if not want.on_delete:
         _update(want, states, counts["desired"], step, now)

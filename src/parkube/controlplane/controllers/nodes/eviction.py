@@ -36,6 +36,7 @@ class TaintEviction(Reconciler):
     name: ClassVar[str] = "taint-eviction"
     inputs: ClassVar[tuple[GVR, ...]] = (NODES, PODS)
     outputs: ClassVar[tuple[GVR, ...]] = (PODS,)
+    source: ClassVar[str] = "taint-eviction-controller"
 
     def __init__(self, env: Env) -> None:
         super().__init__(env)

@@ -61,6 +61,7 @@ class NodeIpam(Reconciler):
     inputs: ClassVar[tuple[GVR, ...]] = (NODES,)
     outputs: ClassVar[tuple[GVR, ...]] = (NODES,)
     workers: ClassVar[int] = 1
+    source: ClassVar[str] = "cidrAllocator"
 
     def __init__(self, env: Env, options: Options) -> None:
         super().__init__(env)

@@ -36,6 +36,7 @@ class NodeLifecycle(Reconciler):
     inputs: ClassVar[tuple[GVR, ...]] = (NODES, LEASES, PODS)
     outputs: ClassVar[tuple[GVR, ...]] = (NODES, PODS)
     workers: ClassVar[int] = 8
+    source: ClassVar[str] = "node-controller"
 
     def __init__(self, env: Env, options: Options) -> None:
         super().__init__(env)
