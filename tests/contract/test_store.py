@@ -112,6 +112,24 @@ async def test_compaction_forgets_the_past_and_keeps_the_present(store: Store) -
     assert len((await store.range("/p/")).items) == 2
 
 
+async def test_who_loses_can_read_what_won(store: Store) -> None:
+    first = await store.put("/n", b"0", expected=0)
+
+    async def write(value: bytes) -> bytes:
+        try:
+            await store.put("/n", value, expected=first)
+        except RevisionMismatch as faster:
+            actual, now = faster.actual, store.revision
+        else:
+            return value
+        assert now >= actual > first
+        item = await store.get("/n")
+        assert item is not None
+        return item.value
+
+    assert set(await asyncio.gather(*[write(str(n).encode()) for n in range(5)])) == {b"0"}
+
+
 async def test_many_writers_of_one_key_count_right(store: Store) -> None:
     await store.put("/n", b"0")
 
@@ -181,6 +199,19 @@ async def _same_story(path: Path, script: list[tuple[str, str]], restart: bool) 
 
 
 # -- SQLite's own
+
+
+async def test_a_writer_that_goes_away_does_not_mislead_the_next(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "state.db")
+    await store.start()
+    first = await store.put("/n", b"0")
+    gone = asyncio.create_task(store.put("/n", b"1", expected=first))
+    await asyncio.sleep(0)
+    gone.cancel()
+    with pytest.raises(RevisionMismatch) as caught:
+        await store.put("/n", b"2", expected=first)
+    assert store.revision == caught.value.actual > first
+    await store.close()
 
 
 async def test_what_was_acknowledged_outlives_kill_9_and_revisions_never_go_back(tmp_path: Path) -> None:

@@ -39,8 +39,6 @@ from parkube.kubeapi.errors import (
 __all__ = ["ListOptions", "ListResult", "Registry", "Stored", "Subscription", "WatchItem", "WatchOptions"]
 
 _ATTEMPTS = 32  # of a read-modify-write among busy writers
-_COMMIT = 0.001  # seconds a commit may take at least
-_PATIENCE = 2000  # of them, on a slow disk
 _NAMES = 8  # tries of a generated name
 _DELETIONS = 64  # of a collection at a time
 
@@ -161,10 +159,9 @@ class Registry:
             new = obj if wanted else _shallow(obj)
             try:
                 return await self._replace(cache, r, stored, old, new, missing, ctx, subresource)
-            except RevisionMismatch as faster:
+            except RevisionMismatch:
                 if wanted:
                     raise conflict(r.gvr.resource, r.gvr.group, name) from None
-                await self._catch_up(faster)
         raise conflict(r.gvr.resource, r.gvr.group, name)
 
     async def mutate(
@@ -186,8 +183,7 @@ class Registry:
             missing = schemas.decode(r, new, ctx)
             try:
                 written = await self._replace(cache, r, stored, old, new, missing, ctx, subresource)
-            except RevisionMismatch as faster:
-                await self._catch_up(faster)
+            except RevisionMismatch:
                 continue
             return scale.scale_of(r, written) if subresource == "scale" else written
         raise conflict(r.gvr.resource, r.gvr.group, name)
@@ -209,12 +205,9 @@ class Registry:
                 if verdict is Verdict.CHANGED:
                     return await self._put(cache, r, stored.key, obj, stored.revision)
                 if not dry:
-                    await self.store.delete(stored.key, expected=stored.revision)
-            except RevisionMismatch as faster:
-                await self._catch_up(faster)
+                    await self._remove(stored)
+            except RevisionMismatch:
                 continue
-            except StoreFull as error:
-                raise InsufficientStorage(str(error)) from error
             return _deleted(r, name, uid)
         raise conflict(r.gvr.resource, r.gvr.group, name)
 
@@ -255,7 +248,7 @@ class Registry:
         if ctx.dry_run:
             return new
         if new["metadata"].get("deletionTimestamp") and deletion.gone_by_update(new, r):
-            await self.store.delete(stored.key, expected=stored.revision)
+            await self._remove(stored)
             return new
         return await self._put(cache, r, stored.key, new, stored.revision, strategy.volatile(new, old))
 
@@ -275,12 +268,11 @@ class Registry:
         obj["metadata"]["resourceVersion"] = str(revision)
         return obj
 
-    async def _catch_up(self, faster: RevisionMismatch) -> None:
-        """The other writer's change is refused against before it is committed: wait until the cache shows it."""
-        for _ in range(_PATIENCE):
-            await asyncio.sleep(_COMMIT)
-            if self.revision >= faster.actual:
-                return
+    async def _remove(self, stored: Stored) -> None:
+        try:
+            await self.store.delete(stored.key, expected=stored.revision)
+        except StoreFull as error:
+            raise InsufficientStorage(str(error)) from error
 
     async def _admit(
         self, operation: str, r: Resource, subresource: str, namespace: str, name: str,

@@ -85,7 +85,8 @@ class Store(Protocol):
     async def put(self, key: str, value: bytes, *, expected: int | None = None, volatile: bool = False) -> int:
         """Write and return the new revision, once it is durable.
 
-        `expected`: the key's revision before (0: must be absent; None: whatever it is), else `RevisionMismatch`.
+        `expected`: the key's revision before (0: must be absent; None: whatever it is), else `RevisionMismatch`, which
+        is raised when that other revision can be read.
         `volatile`: seen by everyone at once, written to disk seldom; may be lost with the process, never undone.
         """
         ...

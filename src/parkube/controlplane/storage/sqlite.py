@@ -73,6 +73,7 @@ class SqliteStore:
         self._heads: dict[str, int] = {}  # every key's last revision, given out if not yet committed
         self._volatile: dict[str, KeyValue] = {}  # values that are newer than those on disk
         self._disk: dict[str, int] = {}  # for keys whose head is not on disk: the revision that is
+        self._pending: dict[str, asyncio.Future[int]] = {}  # the last of each key's writes on their way
         self._queue: deque[Write] = deque()
         self._in_flight: list[Write] = []
         self._scheduled = False
@@ -178,7 +179,7 @@ class SqliteStore:
 
     async def put(self, key: str, value: bytes, *, expected: int | None = None, volatile: bool = False) -> int:
         """As the port says. The first put of a key is never volatile."""
-        head = self._check(key, expected)
+        head = await self._check(key, expected)
         self._given = revision = self._given + 1
         if volatile and head:
             if not self._queue and not self._in_flight and revision <= self._ceiling:
@@ -191,18 +192,24 @@ class SqliteStore:
 
     async def delete(self, key: str, *, expected: int | None = None) -> int:
         """As the port says."""
-        head = self._check(key, expected)
+        head = await self._check(key, expected)
         if not head:
             raise RevisionMismatch(key, 0)
         self._given += 1
         return await self._enqueue(key, None, self._given, head, on_disk=True)
 
-    def _check(self, key: str, expected: int | None) -> int:
+    async def _check(self, key: str, expected: int | None) -> int:
+        """The key's revision; it waits only for a faster writer's commit, so that who lost can read what won."""
         if not self._open:
             raise StoreError("the store is closed")
         head = self._heads.get(key, 0)
         if expected is not None and expected != head:
-            raise RevisionMismatch(key, head)
+            faster = self._pending.get(key)
+            if faster is not None:
+                await asyncio.wait((faster,))
+                while self._pending.get(key) is faster:  # its writer went away, its commit did not
+                    await asyncio.sleep(0.001)
+            raise RevisionMismatch(key, self._heads.get(key, 0))
         return head
 
     def _tell_volatile(self, key: str, value: bytes, revision: int) -> None:
@@ -225,6 +232,7 @@ class SqliteStore:
         else:
             self._heads[key] = revision
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._pending[key] = future
         self._add(Write(key, value, revision, row, head, disk, future))
         return future
 
@@ -284,8 +292,10 @@ class SqliteStore:
             self._revision = changes[-1].revision
             self._listeners.tell(changes)
         for write in batch:
-            if write.future is not None and not write.future.done():
-                write.future.set_result(write.revision)
+            if write.future is not None:
+                self._settle(write, write.future)
+                if not write.future.done():
+                    write.future.set_result(write.revision)
 
     def _failed(self, batch: list[Write], error: BaseException) -> None:
         """Nothing of the batch happened, and what was queued behind it may rest on it."""
@@ -302,8 +312,14 @@ class SqliteStore:
                 self._disk[write.key] = write.disk
         log.error("%d writes failed: %s", len(batch), error)
         for write in batch:
-            if write.future is not None and not write.future.done():
-                write.future.set_exception(error)
+            if write.future is not None:
+                self._settle(write, write.future)
+                if not write.future.done():
+                    write.future.set_exception(error)
+
+    def _settle(self, write: Write, future: asyncio.Future[int]) -> None:
+        if self._pending.get(write.key) is future:
+            del self._pending[write.key]
 
     # -- housekeeping
 
