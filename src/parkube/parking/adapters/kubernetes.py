@@ -22,6 +22,7 @@ from parkube.parking.services.ports import GarageSeen, NodeSeen
 _log = logging.getLogger(__name__)
 _ROLE: Final = "node-role.kubernetes.io/"
 _BACK_OFF_S: Final = (1.0, 30.0)
+LIST_AGAIN_S: Final = 600.0
 Node = create_global_resource("", "v1", "Node", "nodes")
 Garage = create_namespaced_resource("parkube.io", "v1", "Garage", "garages")
 
@@ -76,7 +77,11 @@ async def _keep(what: str, follow: Callable[[], Awaitable[None]]) -> None:
     while True:
         began = asyncio.get_running_loop().time()
         try:
-            await follow()
+            # A connection that died without a word is noticed by this at the latest.
+            async with asyncio.timeout(LIST_AGAIN_S):
+                await follow()
+        except TimeoutError:
+            said = ""
         except Exception as error:
             if str(error) != said:
                 said = str(error)

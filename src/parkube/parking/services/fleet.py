@@ -14,6 +14,7 @@ from parkube.parking.domain.garages import Garage, Gate, Link, Verification, che
 from parkube.parking.domain.tariffs import read_tariff
 from parkube.parking.domain.times import Window, zone
 from parkube.parking.services import news
+from parkube.parking.services.index import Indexed
 from parkube.parking.services.platform import Platform
 
 _TOKENS_KEPT = 2  # a token made anew must not lock out a garage that has not heard of it yet
@@ -70,14 +71,15 @@ async def check_token(platform: Platform, garage_id: str, token: str) -> None:
 
 
 async def rows(platform: Platform) -> Sequence[FleetRow]:
-    """Every garage that the operator manages, by name."""
+    """Every garage that the operator manages, by name, and every resource that it has not told us of yet."""
     async with platform.database.reading() as transaction:
         links = {link.garage_id: link for link in await transaction.links()}
         checks = {check.garage_id: check for check in await transaction.latest_verifications()}
     seen = {garage.id: garage for garage in platform.cluster.garages()}
     now = platform.clock()
     found = []
-    for known in platform.index.all():
+    strangers = [Indexed(Garage(name, name), "") for name in seen if platform.index.get(name) is None]
+    for known in (*platform.index.all(), *strangers):
         garage = known.garage
         if not garage.managed and garage.id not in seen:
             continue

@@ -58,9 +58,12 @@ async def seen(platform: Platform, connection: Connection) -> None:
     """Remembers that the garage was heard, now and then."""
     now = platform.clock()
     connection.last_heard = now
+    if connection.saved_at is not None and (now - connection.saved_at).total_seconds() < SEEN_EVERY_S:
+        return
+    connection.saved_at = now
     async with platform.database.writing() as transaction:
         link = await transaction.lock_link(connection.garage_id)
-        if link is not None and (link.last_seen is None or (now - link.last_seen).total_seconds() >= SEEN_EVERY_S):
+        if link is not None:
             await transaction.save_link(replace(link, last_seen=now))
 
 

@@ -22,6 +22,7 @@ class Connection:
     since: datetime
     devices: dict[str, bool] = field(default_factory=dict)
     last_heard: datetime | None = None
+    saved_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
