@@ -140,6 +140,8 @@ async def test_services_get_addresses_and_ports_of_their_own() -> None:
         # an update that leaves them out keeps them
         kept = await cluster.change(SERVICES, "web", "default", spec={"type": "NodePort", "ports": _ports(0, 0)})
         assert (kept["spec"]["clusterIP"], kept["spec"]["ports"][0]["nodePort"]) == (web["clusterIP"], 30123)
+        back = await cluster.change(SERVICES, "web", "default", spec={**kept["spec"], "type": "ClusterIP"})
+        assert [port.get("nodePort") for port in back["spec"]["ports"]] == [None, None]
         udp = [
             {"port": 53, "name": "t", "nodePort": 30053},
             {"port": 53, "name": "u", "protocol": "UDP", "nodePort": 30053},

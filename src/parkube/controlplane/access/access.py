@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from random import Random, SystemRandom
 
 from parkube.controlplane.access.admission.certificates import CertificateRequests
+from parkube.controlplane.access.admission.definitions import DefinitionWarnings
 from parkube.controlplane.access.admission.escalation import EscalationCheck
 from parkube.controlplane.access.admission.lifecycle import NamespaceLifecycle
 from parkube.controlplane.access.admission.nodes import NodeRestriction
@@ -91,6 +92,7 @@ class Access:
             CertificateRequests(self.authorizer),
             ServiceAccounts(self.read, random, sleep),
             DefaultTolerations(),
+            DefinitionWarnings(),
             self._services,
         ]
 

@@ -98,8 +98,6 @@ class Reviews:
         if not namespace:
             raise invalid(resource.kind, resource.gvr.group, "", [Cause("FieldValueRequired", "Required value: namespace is required", "spec.namespace")])  # noqa: E501  # fmt: skip
         rules = self._rbac.rules_of(context.user, namespace)
-        if "system:masters" in context.user.groups:
-            rules = [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}, {"verbs": ["*"], "nonResourceURLs": ["*"]}, *rules]  # noqa: E501  # fmt: skip
         resource_rules, path_rules = [], []
         for rule in rules:
             if rule.get("resources"):

@@ -69,6 +69,8 @@ class ServiceAllocation(Plugin):
             self._address(owner, spec, before, faults, dry_run=context.dry_run)
         if spec.get("type") in _WITH_PORTS:
             self._node_ports(owner, spec, before, faults)
+        else:
+            _let_go(spec, before)
         if faults:
             raise invalid(resource.kind, resource.gvr.group, name_of(name, new), faults)
 
@@ -125,6 +127,14 @@ class ServiceAllocation(Plugin):
         except Taken:
             return "provided IP is already allocated" if pool.last > 65535 else "provided port is already allocated"
         return ""
+
+
+def _let_go(spec: Obj, before: Obj) -> None:
+    """A Service that no longer has node ports drops those it had, though a patch leaves them standing."""
+    had = set(_node_ports(before))
+    for port in spec.get("ports") or ():
+        if port.get("nodePort") in had:
+            del port["nodePort"]
 
 
 def _owner(service: Obj) -> str:
