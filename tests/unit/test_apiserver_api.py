@@ -1,0 +1,283 @@
+"""The API as bytes on a connection: forms of answers, watches, special subresources, rights. No socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from parkube.controlplane.apiserver import watching
+from parkube.controlplane.main.assemble import Server, assemble
+from parkube.controlplane.main.config import ServerConfig
+from parkube.controlplane.pki import Pki, ensure
+from parkube.controlplane.registry.resource import SYSTEM, User
+from parkube.controlplane.storage.memory import MemoryStore
+from parkube.kubeapi.client import CONFIGMAPS, NODES, PODS, SERVICEACCOUNTS
+from parkube.kubeapi.errors import Conflict, Expired, TooManyRequests
+from tests.fakes.transport import FakeTransport
+
+CMS = "/api/v1/namespaces/default/configmaps"
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    return ensure(tmp_path_factory.mktemp("pki"), sans=["127.0.0.1"])
+
+
+@pytest.fixture
+async def server(pki: Pki, tmp_path: Path) -> AsyncIterator[Server]:
+    made = assemble(ServerConfig(data_dir=tmp_path, memory_store=True), pki, MemoryStore(), "127.0.0.1")
+    await made.store.start()
+    await made.registry.start()
+    await made.custom_resources.start()
+    await made.access.start(made.registry)
+    yield made
+    await made.access.stop()
+    await made.custom_resources.stop()
+    await made.registry.close()
+    await made.store.close()
+
+
+class Line:
+    """One client's connection."""
+
+    def __init__(self, server: Server, user: User = SYSTEM) -> None:
+        self.transport = FakeTransport(server.app.protocol(user))
+
+    def send(self, method: str, path: str, body: Any = None, **headers: str) -> None:
+        content = b"" if body is None else body if isinstance(body, bytes) else orjson.dumps(body)
+        lines = [f"{method} {path} HTTP/1.1", f"Content-Length: {len(content)}"]
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        self.transport.feed("\r\n".join([*lines, "", ""]).encode() + content)
+
+    async def until(self, mark: bytes = b"\r\n\r\n") -> bytes:
+        for _ in range(2000):
+            if mark in self.transport.out:
+                break
+            await asyncio.sleep(0.001)
+        return self.transport.out
+
+    async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        self.transport.take()
+        self.send(method, path, body, **headers)
+        out = await self.until()
+        head, _, content = out.partition(b"\r\n\r\n")
+        self.head = head.decode()
+        return int(head.split()[1]), orjson.loads(content) if content.startswith(b"{") else content
+
+    async def watch(self, path: str, count: int, **headers: str) -> list[Any]:
+        """The first `count` events."""
+        self.send("GET", path, **headers)
+        return await self.events(count)
+
+    async def events(self, count: int) -> list[Any]:
+        for _ in range(2000):
+            found = _chunks(self.transport.out)
+            if len(found) >= count:
+                return found
+            await asyncio.sleep(0.001)
+        raise AssertionError(f"{len(_chunks(self.transport.out))} events: {self.transport.out!r}")
+
+
+def _chunks(out: bytes) -> list[Any]:
+    rest, body = out.partition(b"\r\n\r\n")[2], b""
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        body += rest[: int(size, 16)]
+        rest = rest[int(size, 16) + 2 :]
+    return [orjson.loads(line) for line in body.splitlines()]
+
+
+@pytest.fixture
+async def line(server: Server) -> Line:
+    return Line(server)
+
+
+async def test_one_object_in_every_form(line: Line) -> None:
+    status, made = await line.ask("POST", CMS, {"metadata": {"name": "a", "labels": {"x": "y"}}, "data": {"k": "v"}})
+    assert (status, made["kind"], made["apiVersion"]) == (201, "ConfigMap", "v1")
+    assert (await line.ask("GET", CMS + "/a"))[1] == made
+    _, table = await line.ask("GET", CMS, accept=TABLE)
+    assert [c["name"] for c in table["columnDefinitions"]] == ["Name", "Data", "Age"]
+    row = next(r for r in table["rows"] if r["cells"][0] == "a")
+    assert row["cells"][1] == 1
+    assert row["object"]["kind"] == "PartialObjectMetadata"
+    assert "data" not in row["object"]
+    _, table = await line.ask("GET", CMS + "?includeObject=Object", accept=TABLE)
+    assert next(r for r in table["rows"] if r["cells"][0] == "a")["object"]["data"] == {"k": "v"}
+    meta = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+    _, partial = await line.ask("GET", CMS + "?labelSelector=x%3Dy", accept=meta)
+    assert (partial["kind"], len(partial["items"])) == ("PartialObjectMetadataList", 1)
+    _, text = await line.ask("GET", CMS + "/a", accept="application/yaml")
+    assert b"kind: ConfigMap" in text
+    status, answer = await line.ask("GET", CMS + "/a", accept="image/png")
+    assert (status, answer["reason"]) == (406, "NotAcceptable")
+
+
+async def test_a_dry_run_changes_nothing_and_unknown_fields_are_told(line: Line) -> None:
+    status, made = await line.ask("POST", CMS + "?dryRun=All", {"metadata": {"name": "dry"}})
+    assert (status, made["metadata"]["name"]) == (201, "dry")
+    assert (await line.ask("GET", CMS + "/dry"))[0] == 404
+    odd = {"metadata": {"name": "odd"}, "colour": "red"}
+    assert (await line.ask("POST", CMS + "?fieldValidation=Strict", odd))[1]["message"].endswith(
+        'strict decoding error: unknown field "colour"'
+    )
+    assert (await line.ask("POST", CMS, odd))[0] == 201
+    assert 'Warning: 299 - "unknown field \\"colour\\""' in line.head
+    assert (await line.ask("POST", CMS + "?fieldValidation=Perhaps", odd))[0] == 422
+
+
+async def test_a_watch_lists_first_marks_the_end_and_goes_on(server: Server, line: Line) -> None:
+    await server.client.create(CONFIGMAPS, {"metadata": {"name": "a"}}, "default")
+    path = CMS + "?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+    first = await line.watch(path, 2)
+    assert [e["type"] for e in first] == ["ADDED", "BOOKMARK"]
+    assert first[1]["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+    await server.client.patch(CONFIGMAPS, "a", {"data": {"b": "c"}}, "default")
+    await server.client.delete(CONFIGMAPS, "a", "default")
+    events = await line.events(4)
+    assert [e["type"] for e in events[2:]] == ["MODIFIED", "DELETED"]
+    revisions = [int(e["object"]["metadata"]["resourceVersion"]) for e in events]
+    assert revisions == sorted(revisions)
+
+
+async def test_a_watch_as_tables_names_the_columns_once(server: Server, line: Line) -> None:
+    path = CMS + "?watch=1&resourceVersion=" + str(server.registry.revision)
+    line.send("GET", path, accept=TABLE)
+    for name in ("a", "b"):
+        await server.client.create(CONFIGMAPS, {"metadata": {"name": name}}, "default")
+    events = await line.events(2)
+    assert events[0]["object"]["kind"] == "Table"
+    assert events[0]["object"]["columnDefinitions"]
+    assert not events[1]["object"]["columnDefinitions"]
+    assert [e["object"]["rows"][0]["cells"][0] for e in events] == ["a", "b"]
+
+
+async def test_a_watch_ends_by_itself_and_frees_the_connection(server: Server, line: Line) -> None:
+    path = CMS + f"?watch=1&timeoutSeconds=1&resourceVersion={server.registry.revision}"
+    line.send("GET", path)
+    assert (await line.until(b"0\r\n\r\n")).endswith(b"0\r\n\r\n")
+    assert (await line.ask("GET", "/version"))[0] == 200
+
+
+async def test_a_watcher_that_reads_too_slowly_is_cut_off(server: Server, line: Line, monkeypatch: Any) -> None:
+    monkeypatch.setattr(watching, "SLOW", 1000)
+    line.send("GET", CMS + f"?watch=1&resourceVersion={server.registry.revision}")
+    await line.until()
+    line.transport.stuck = 2000
+    await server.client.create(CONFIGMAPS, {"metadata": {"name": "a"}}, "default")
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert line.transport.aborted
+
+
+async def test_a_watch_from_before_the_memory_begins_says_expired(server: Server, line: Line, monkeypatch: Any) -> None:
+    def forgotten(*anything: Any) -> None:
+        raise Expired("too old resource version: 1 (5)")
+
+    monkeypatch.setattr(server.registry, "watch", forgotten)
+    event = (await line.watch(CMS + "?watch=1&resourceVersion=1", 1))[0]
+    assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 410, "Expired")
+    assert line.transport.out.endswith(b"0\r\n\r\n")
+
+
+async def _pod(server: Server, **spec: Any) -> None:
+    await server.client.create(SERVICEACCOUNTS, {"metadata": {"name": "default"}}, "default")
+    containers = [{"name": "c", "image": "i"}]
+    pod = {"metadata": {"name": "p", "labels": {"app": "p"}}, "spec": {"containers": containers, **spec}}
+    await server.client.create(PODS, pod, "default")
+
+
+async def test_binding(server: Server, line: Line) -> None:
+    await _pod(server)
+    path = "/api/v1/namespaces/default/pods/p/binding"
+    assert (await line.ask("POST", path, {"target": {"kind": "Node"}}))[0] == 400
+    status, answer = await line.ask("POST", path, {"target": {"kind": "Node", "name": "n1"}})
+    assert (status, answer["status"]) == (201, "Success")
+    pod = await server.client.get(PODS, "p", "default")
+    assert pod["spec"]["nodeName"] == "n1"
+    assert ("PodScheduled", "True") in [(c["type"], c["status"]) for c in pod["status"]["conditions"]]
+    with pytest.raises(Conflict, match='already assigned to node "n1"'):
+        await server.client.create(
+            PODS, {"target": {"name": "n2"}}, "default", name="p", subresource="binding"
+        )
+
+
+async def test_eviction_and_its_budget(server: Server) -> None:
+    await _pod(server, nodeName="n1")
+    await server.client.patch(PODS, "p", {"status": {"phase": "Running"}}, "default", subresource="status")
+    budgets = server.registry.catalogue.by_kind("policy/v1", "PodDisruptionBudget")
+    assert budgets is not None
+    budget = {"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "p"}}}}
+    await server.client.create(budgets.gvr, budget, "default")
+    eviction = {"metadata": {"name": "p"}}
+    with pytest.raises(TooManyRequests):
+        await server.client.create(PODS, eviction, "default", name="p", subresource="eviction")
+    await server.client.delete(budgets.gvr, "b", "default")
+    await server.client.create(PODS, eviction, "default", name="p", subresource="eviction")
+    assert "deletionTimestamp" in (await server.client.get(PODS, "p", "default"))["metadata"]
+
+
+async def test_tokens_reviews_and_rights(server: Server, line: Line) -> None:
+    await server.client.create(SERVICEACCOUNTS, {"metadata": {"name": "bot"}}, "default")
+    path = "/api/v1/namespaces/default/serviceaccounts/bot/token"
+    status, answer = await line.ask("POST", path, {"spec": {"audiences": ["https://there.test"]}})
+    assert (status, answer["kind"]) == (201, "TokenRequest")
+    assert (await line.ask("POST", path, {"spec": {"expirationSeconds": 5}}))[0] == 422
+    bot = Line(server, User("system:serviceaccount:default:bot", ("system:serviceaccounts", "system:authenticated")))
+    status, answer = await bot.ask("GET", CMS)
+    assert (status, answer["reason"]) == (403, "Forbidden")
+    assert 'User "system:serviceaccount:default:bot" cannot list resource "configmaps"' in answer["message"]
+    review = {"spec": {"resourceAttributes": {"verb": "list", "resource": "configmaps", "namespace": "default"}}}
+    status, answer = await bot.ask("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)
+    assert (status, answer["status"]["allowed"]) == (201, False)
+    assert (await bot.ask("GET", "/version"))[0] == 200
+    status, answer = await bot.ask("GET", CMS, impersonate_user="system:admin")
+    assert (status, answer["reason"]) == (403, "Forbidden")
+    status, _ = await line.ask("GET", CMS, impersonate_user="jane", impersonate_group="system:masters")
+    assert status == 200
+
+
+async def test_scale(server: Server, line: Line) -> None:
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    deployment = {"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}}
+    base = "/apis/apps/v1/namespaces/default/deployments"
+    assert (await line.ask("POST", base, deployment))[0] == 201
+    _, scale = await line.ask("GET", base + "/d/scale")
+    assert (scale["kind"], scale["spec"], scale["status"]["selector"]) == ("Scale", {"replicas": 1}, "a=b")
+    scale["spec"]["replicas"] = 4
+    assert (await line.ask("PUT", base + "/d/scale", scale))[1]["spec"] == {"replicas": 4}
+    status, answer = await line.ask(
+        "PATCH", base + "/d/scale", {"spec": {"replicas": 2}}, content_type="application/merge-patch+json"
+    )
+    assert (status, answer["spec"]) == (200, {"replicas": 2})
+    old = "/apis/extensions/v1beta1/namespaces/default/deployments/d"
+    assert (await line.ask("GET", old))[1]["apiVersion"] == "extensions/v1beta1"
+
+
+async def test_logs_of_a_pod_whose_node_is_away(server: Server, line: Line) -> None:
+    await server.client.create(NODES, {"metadata": {"name": "n1"}})
+    await _pod(server, nodeName="n1")
+    status, answer = await line.ask("GET", "/api/v1/namespaces/default/pods/p/log")
+    assert (status, answer["reason"]) == (503, "ServiceUnavailable")
+    assert "n1" in answer["message"]
+    status, answer = await line.ask("POST", "/api/v1/namespaces/default/pods/p/exec?command=ls")
+    assert status == 400
+
+
+async def test_what_agents_use_is_mounted(server: Server) -> None:
+    nobody = Line(server, User("system:anonymous", ("system:unauthenticated",)))
+    status, pem = await nobody.ask("GET", "/cacerts")
+    assert (status, pem[:10]) == (200, b"-----BEGIN")
+    assert (await nobody.ask("GET", "/v1-parkube/tunnel"))[0] == 400
+    assert (await nobody.ask("GET", "/v2/"))[0] == 403
+    assert (await nobody.ask("POST", "/v1-parkube/join", {}))[0] >= 400
+    assert (await nobody.ask("GET", "/readyz"))[0] == 500
+    for name in list(server.health.waiting):
+        server.health.done(name)
+    assert (await nobody.ask("GET", "/readyz"))[1] == b"ok"
