@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from random import Random, SystemRandom
 
 from parkube.controlplane.access.admission.certificates import CertificateRequests
+from parkube.controlplane.access.admission.chain import Chain
 from parkube.controlplane.access.admission.definitions import DefinitionWarnings
 from parkube.controlplane.access.admission.escalation import EscalationCheck
 from parkube.controlplane.access.admission.lifecycle import NamespaceLifecycle
@@ -85,7 +86,7 @@ class Access:
         self.reviews = Reviews(self.authenticator, self.authorizer, self.rbac).handlers()
         self.token_requests = TokenRequests(self.tokens, self.read)
         self._services = ServiceAllocation(ip_pool(service_cidr, random, clock), port_pool(node_ports, random, clock))
-        self.admissions: list[Admission] = [
+        plugins = [
             NamespaceLifecycle(self.facts, self.read),
             NodeRestriction(self.graph),
             EscalationCheck(self.rbac, self.authorizer),
@@ -95,6 +96,7 @@ class Access:
             DefinitionWarnings(),
             self._services,
         ]
+        self.admissions: list[Admission] = [Chain(plugins)]
 
     async def start(self, registry: Registry) -> None:
         """Fill the indices, then make sure that the cluster's own namespaces and roles are there."""

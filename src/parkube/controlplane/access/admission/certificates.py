@@ -20,6 +20,8 @@ CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client"
 class CertificateRequests(Plugin):
     """Fills in the requestor, and checks approvals and signatures."""
 
+    kinds, operations = frozenset({CSRS}), frozenset({"CREATE", "UPDATE"})
+
     def __init__(self, authorizer: Authorizer) -> None:
         self._authorizer = authorizer
 
@@ -28,7 +30,7 @@ class CertificateRequests(Plugin):
         new: Obj | None, old: Obj | None, context: Context,
     ) -> None:  # fmt: skip
         """Changes `spec` at creation. Raises Forbidden."""
-        if resource.gvr != CSRS or new is None:
+        if new is None:
             return
         spec = new.setdefault("spec", {})
         if operation == "CREATE":

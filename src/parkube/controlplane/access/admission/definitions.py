@@ -16,12 +16,14 @@ _CEL = "x-kubernetes-validations"
 class DefinitionWarnings(Plugin):
     """A warning for each version whose schema holds CEL rules."""
 
+    kinds, operations = frozenset({CRDS}), frozenset({"CREATE", "UPDATE"})
+
     async def admit(
         self, operation: str, resource: Resource, subresource: str, namespace: str, name: str,
         new: Obj | None, old: Obj | None, context: Context,
     ) -> None:  # fmt: skip
         """Adds to `context.warnings`."""
-        if resource.gvr != CRDS or subresource or new is None:
+        if subresource or new is None:
             return
         for index, version in enumerate((new.get("spec") or {}).get("versions") or ()):
             schema = (version.get("schema") or {}).get("openAPIV3Schema")

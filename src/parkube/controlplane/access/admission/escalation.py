@@ -20,6 +20,9 @@ _GROUP = "rbac.authorization.k8s.io"
 class EscalationCheck(Plugin):
     """Looks at creations and changes of the four kinds of RBAC."""
 
+    kinds = frozenset({ROLES, ROLEBINDINGS, CLUSTERROLES, CLUSTERROLEBINDINGS})
+    operations = frozenset({"CREATE", "UPDATE"})
+
     def __init__(self, rbac: Rbac, authorizer: Authorizer) -> None:
         self._rbac, self._authorizer = rbac, authorizer
 
@@ -28,16 +31,14 @@ class EscalationCheck(Plugin):
         new: Obj | None, old: Obj | None, context: Context,
     ) -> None:  # fmt: skip
         """Raises Forbidden, every right named that would be granted and is not held."""
-        if resource.gvr.group != _GROUP or new is None or operation not in ("CREATE", "UPDATE"):
-            return
         user = context.user
-        if MASTERS in user.groups:
+        if new is None or MASTERS in user.groups:
             return
         name = name_of(name, new)
         if resource.gvr in (ROLES, CLUSTERROLES):
             wanted = self._rules_of_role(new, old)
             lifted = self._may(user, "escalate", resource.gvr.resource, namespace, name)
-        elif resource.gvr in (ROLEBINDINGS, CLUSTERROLEBINDINGS):
+        else:
             if old is not None and all(old.get(key) == new.get(key) for key in ("roleRef", "subjects")):
                 return
             ref = new.get("roleRef") or {}
@@ -48,8 +49,6 @@ class EscalationCheck(Plugin):
             if not lifted and not self._rbac.has_role(f"{namespace}/{role}" if plural == "roles" else role):
                 # A role that comes later could hold anything.
                 raise refused(resource, name, f'{plural}.{_GROUP} "{role}" not found')
-        else:
-            return
         if lifted:
             return
         missing = not_covered(wanted, self._rbac.rules_of(user, namespace))

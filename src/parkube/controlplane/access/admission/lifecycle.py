@@ -14,6 +14,8 @@ KEPT = frozenset({"default", "kube-system", "kube-public"})
 class NamespaceLifecycle(Plugin):
     """Asks the facts at hand; only a namespace that they do not know is looked up."""
 
+    operations = frozenset({"CREATE", "DELETE"})
+
     def __init__(self, facts: Facts, read: Read) -> None:
         self._facts, self._read = facts, read
 

@@ -25,6 +25,8 @@ _OWN_SUFFIXES = ("kubelet.kubernetes.io", "node.kubernetes.io")
 class NodeRestriction(Plugin):
     """Looks only at requests that nodes make."""
 
+    kinds = frozenset({NODES, PODS, LEASES})
+
     def __init__(self, graph: NodeGraph) -> None:
         self._graph = graph
 

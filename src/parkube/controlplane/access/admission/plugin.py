@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import ClassVar
 
 from parkube.controlplane.registry.resource import Context, Resource
 from parkube.kubeapi.client import GVR
@@ -13,7 +14,14 @@ Read = Callable[[GVR, str, str], Awaitable[Obj]]
 
 
 class Plugin:
-    """An `Admission` that lets everything pass."""
+    """An `Admission` that lets everything pass. It is asked only of `kinds` (None: all) and `operations`."""
+
+    kinds: ClassVar[frozenset[GVR] | None] = None
+    operations: ClassVar[frozenset[str]] = frozenset({"CREATE", "UPDATE", "DELETE"})
+
+    def is_about(self, gvr: GVR, operation: str) -> bool:
+        """Whether it wants to be asked."""
+        return operation in self.operations and (self.kinds is None or gvr in self.kinds)
 
     async def admit(
         self, operation: str, resource: Resource, subresource: str, namespace: str, name: str,

@@ -25,6 +25,8 @@ Sleep = Callable[[float], Awaitable[None]]
 class ServiceAccounts(Plugin):
     """Looks the account up and mounts its token."""
 
+    kinds, operations = frozenset({PODS}), frozenset({"CREATE"})
+
     def __init__(self, read: Read, random: Random, sleep: Sleep) -> None:
         self._read, self._random, self._sleep = read, random, sleep
 
@@ -33,7 +35,7 @@ class ServiceAccounts(Plugin):
         new: Obj | None, old: Obj | None, context: Context,
     ) -> None:  # fmt: skip
         """Changes the pod's account, pull secrets, volumes and mounts. Raises Forbidden if there is no such account."""
-        if operation != "CREATE" or subresource or resource.gvr != PODS or new is None:
+        if subresource or new is None:
             return
         if MIRROR in ((new.get("metadata") or {}).get("annotations") or {}):
             return

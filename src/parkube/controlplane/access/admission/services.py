@@ -19,6 +19,8 @@ _WITH_PORTS = ("NodePort", "LoadBalancer")
 class ServiceAllocation(Plugin):
     """Allocates on create and update; `put` and `drop` follow what really exists."""
 
+    kinds, operations = frozenset({SERVICES}), frozenset({"CREATE", "UPDATE"})
+
     def __init__(self, addresses: Pool, ports: Pool) -> None:
         self._addresses, self._ports = addresses, ports
         self._holdings: dict[str, tuple[set[int], set[int]]] = {}
@@ -56,7 +58,7 @@ class ServiceAllocation(Plugin):
         new: Obj | None, old: Obj | None, context: Context,
     ) -> None:  # fmt: skip
         """Changes the Service. Raises Invalid, every clash named."""
-        if resource.gvr != SERVICES or subresource or new is None or operation not in ("CREATE", "UPDATE"):
+        if subresource or new is None:
             return
         spec = new.setdefault("spec", {})
         before = (old or {}).get("spec") or {}

@@ -14,12 +14,14 @@ _TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 class DefaultTolerations(Plugin):
     """Adds the two tolerations at creation."""
 
+    kinds, operations = frozenset({PODS}), frozenset({"CREATE"})
+
     async def admit(
         self, operation: str, resource: Resource, subresource: str, namespace: str, name: str,
         new: Obj | None, old: Obj | None, context: Context,
     ) -> None:  # fmt: skip
         """Changes `spec.tolerations`."""
-        if operation != "CREATE" or subresource or resource.gvr != PODS or new is None:
+        if subresource or new is None:
             return
         spec = new.setdefault("spec", {})
         tolerations = spec.get("tolerations") or []

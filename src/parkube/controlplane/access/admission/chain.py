@@ -1,0 +1,30 @@
+"""Runs the plug-ins in order, each only for the resources that it is about: a lease's renewal meets two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from parkube.controlplane.access.admission.plugin import Plugin
+from parkube.controlplane.registry.resource import Context, Resource
+from parkube.kubeapi.client import GVR
+from parkube.kubeapi.errors import Obj
+
+
+class Chain(Plugin):
+    """One `Admission` made of many."""
+
+    def __init__(self, plugins: Sequence[Plugin]) -> None:
+        self._plugins = tuple(plugins)
+        self._about: dict[tuple[GVR, str], tuple[Plugin, ...]] = {}
+
+    async def admit(
+        self, operation: str, resource: Resource, subresource: str, namespace: str, name: str,
+        new: Obj | None, old: Obj | None, context: Context,
+    ) -> None:  # fmt: skip
+        """Raises what the first plug-in raises that refuses."""
+        key = (resource.gvr, operation)
+        plugins = self._about.get(key)
+        if plugins is None:
+            plugins = self._about[key] = tuple(p for p in self._plugins if p.is_about(resource.gvr, operation))
+        for plugin in plugins:
+            await plugin.admit(operation, resource, subresource, namespace, name, new, old, context)
