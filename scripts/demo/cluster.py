@@ -82,7 +82,8 @@ class Cluster:
     def kubectl(self, *words: str | Path, check: bool = True, stdin: str | None = None) -> str:
         """kubectl's output."""
         environment = ["env", f"KUBECONFIG={self.kubeconfig}", f"HOME={self.folder}"]
-        return run(*environment, PARKUBE, "kubectl", *words, check=check, stdin=stdin)
+        server = f"--server=https://{self.address}:{self.port}"  # the kubeconfig's own is 127.0.0.1
+        return run(*environment, PARKUBE, "kubectl", server, *words, check=check, stdin=stdin)
 
     def get(self, *words: str) -> Any:
         """What `kubectl get … -o json` says, None where it fails."""

@@ -66,7 +66,7 @@ class Town:
         cluster.kubectl("wait", established, "crd/garages.parkube.io", "crd/tariffs.parkube.io", "--timeout=30s")
         cluster.kubectl("apply", "-f", ROOT / "deploy/demo/tariff.yaml")
         try:
-            cluster.wait("the platform", self._platform_answers, "server", 180)
+            cluster.wait("the platform", self._platform_answers, "server", 120)
         except DemoError as error:
             pods = cluster.kubectl("-n", "parkube", "get", "pods", "-o", "wide", check=False)
             raise DemoError(f"{error}\n{pods}") from error

@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 from parkube.controlplane import pki as pki_room
-from parkube.controlplane.main import own_agent
+from parkube.controlplane.main import own_agent, own_role
 from parkube.controlplane.main.assemble import Server, assemble, controller_options
 from parkube.controlplane.main.config import ServerConfig
 from parkube.controlplane.pki import PkiError
@@ -113,6 +113,7 @@ async def _background(server: Server) -> AsyncIterator[None]:
     jobs: list[Coroutine[Any, Any, None]] = [server.app.sweep(), server.tunnels.watch_over(), *_loops(server)]
     if not server.config.disable_agent:
         jobs.append(own_agent.supervise(own_agent.command(server.config)))
+        jobs.append(own_role.mark(server.client, own_role.own_name(server.config.node_name)))
     tasks = [asyncio.create_task(_guard(job)) for job in jobs]
     try:
         yield
