@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from parkube.controlplane.registry import schemas
 from parkube.controlplane.registry.kinds import builtin_catalogue
-from parkube.controlplane.registry.resource import Context, Resource
+from parkube.controlplane.registry.resource import Context, Resource, Strategy
 from parkube.controlplane.registry.schemas import Structural
 from parkube.kubeapi.client import CSRS, DAEMONSETS, DEPLOYMENTS, GVR, NODES, PODS, SECRETS
 from parkube.kubeapi.errors import BadRequest, Cause, Obj
@@ -214,6 +214,17 @@ def test_custom_resources_are_pruned_and_defaulted() -> None:
     assert obj["spec"] == {"colour": "red", "free": {"any": {"thing": 1}}, "limits": {"x": 1.5}, "wings": 2}
     assert obj["metadata"]["labels"] == {"a": "b"}
     assert schema.validate(obj) == []
+
+
+def test_metadata_of_custom_resources_has_a_schema_too() -> None:
+    door = Resource(GVR("g", "v1", "doors"), "Door", "door", True, Strategy(), schema=SCHEMA, crd="doors.g")
+    obj: Obj = {"metadata": {"name": "d", "odd": 1, "creationTimestamp": None}, "spec": {"colour": "red", "nope": 1}}
+    context = Context()
+    assert schemas.decode(door, obj, context) == []
+    assert context.warnings == ['unknown field "metadata.odd"', 'unknown field "spec.nope"']
+    assert obj == {"metadata": {"name": "d"}, "spec": {"colour": "red"}}
+    with pytest.raises(BadRequest, match=r"ObjectMeta\.metadata\.labels of type string"):
+        schemas.decode(door, {"metadata": {"labels": {"a": 1}}, "spec": {}}, Context())
 
 
 @pytest.mark.parametrize(

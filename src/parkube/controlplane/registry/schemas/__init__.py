@@ -10,12 +10,13 @@ from __future__ import annotations
 from parkube.controlplane.registry.resource import Context, Resource
 from parkube.controlplane.registry.schemas import generated
 from parkube.controlplane.registry.schemas.compile import Compiler
-from parkube.controlplane.registry.schemas.shapes import Findings, ObjectShape, Shape
+from parkube.controlplane.registry.schemas.shapes import Findings, Shape
 from parkube.controlplane.registry.schemas.structural import Structural
 from parkube.kubeapi.errors import BadRequest, Cause, Obj
 
 __all__ = ["Findings", "Shape", "Structural", "decode", "shape", "shape_of_gvk", "structural"]
 
+_OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 _compiler = Compiler()
 _names: dict[tuple[str, str, str], str] = {}
 _structural: dict[int, tuple[Obj, Structural]] = {}
@@ -56,27 +57,36 @@ def decode(resource: Resource, obj: Obj, context: Context) -> list[Cause]:
     `context.warnings`, `Ignore` is silent. Raises `BadRequest` naming all wrong types, or under Strict all unknown
     fields.
     """
-    kind = resource.kind
+    found = Findings()
     if resource.schema is not None:
-        unknown = structural(resource.schema).prune(obj)
-        missing: list[Cause] = []
+        _clean_metadata(obj, resource.kind, found)
+        found.unknown += structural(resource.schema).prune(obj)
     else:
         known = shape(resource)
         if known is None or known.fast(obj):
             return []
-        found = Findings()
-        known.clean(obj, "", "", kind, found)
-        if found.mistyped:
-            faults = ", ".join(cause.message for cause in found.mistyped)
-            raise _cannot(resource, faults, found.mistyped)
-        unknown, missing = found.unknown, found.missing
+        known.clean(obj, "", "", resource.kind, found)
+    if found.mistyped:
+        words = ", ".join(cause.message for cause in found.mistyped)
+        raise _cannot(resource, words, found.mistyped)
+    _tell_unknown(resource, found.unknown, context)
+    return found.missing
+
+
+def _clean_metadata(obj: Obj, kind: str, found: Findings) -> None:
+    known = _compiler.get(_OBJECT_META) or _compiler.compile(_OBJECT_META, generated.definitions())
+    metadata = obj.get("metadata")
+    if metadata is not None and not known.fast(metadata):
+        known.clean(metadata, "metadata", "metadata", kind, found)
+
+
+def _tell_unknown(resource: Resource, unknown: list[str], context: Context) -> None:
     if unknown and context.field_validation != "Ignore":
         words = [f'unknown field "{path}"' for path in unknown]
         if context.field_validation == "Strict":
             causes = [Cause("FieldValueInvalid", word, path) for word, path in zip(words, unknown, strict=True)]
             raise _cannot(resource, "strict decoding error: " + ", ".join(words), causes)
         context.warnings.extend(words)
-    return missing
 
 
 def _cannot(resource: Resource, words: str, causes: list[Cause]) -> BadRequest:
@@ -84,8 +94,3 @@ def _cannot(resource: Resource, words: str, causes: list[Cause]) -> BadRequest:
     return BadRequest(
         f'{resource.kind} in version "{version}" cannot be handled as a {resource.kind}: {words}', causes=causes
     )
-
-
-def is_object(candidate: Shape | None) -> bool:
-    """Whether the shape has known fields."""
-    return isinstance(candidate, ObjectShape)

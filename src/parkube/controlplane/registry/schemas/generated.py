@@ -17,7 +17,7 @@ import orjson
 from parkube.kubeapi.errors import Obj
 
 _REGISTRY = Path(__file__).resolve().parent.parent
-DEFINITIONS, NAMES, STAMP = "definitions.json", "names.json", "stamp"
+DEFINITIONS, NAMES, STAMP = "definitions.json", "names.json", "stamp.json"
 V2_PATHS, V2_DEFINITIONS, V2_PROTOBUF = "v2-paths.json", "v2-definitions.json", "v2.pb"
 V3_HASHES = "v3.json"
 
