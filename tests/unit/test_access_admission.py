@@ -137,6 +137,10 @@ async def test_services_get_addresses_and_ports_of_their_own() -> None:
         ]
         with pytest.raises(Invalid, match="is not in the valid range"):
             await cluster.create(SERVICES, "far", "default", spec={"clusterIP": "192.0.2.1", "ports": _ports(0)})
+        # a dry run takes nothing
+        wish = {"type": "NodePort", "clusterIP": "10.43.7.7", "ports": _ports(30200)}
+        await cluster.create(SERVICES, "dry", "default", context=Context(dry_run=True), spec=wish)
+        await cluster.create(SERVICES, "wet", "default", spec=wish)
         # an update that leaves them out keeps them
         kept = await cluster.change(SERVICES, "web", "default", spec={"type": "NodePort", "ports": _ports(0, 0)})
         assert (kept["spec"]["clusterIP"], kept["spec"]["ports"][0]["nodePort"]) == (web["clusterIP"], 30123)

@@ -37,14 +37,15 @@ class Pool:
             pending = None
         return self._held.get(value) or (pending[0] if pending else "")
 
-    def reserve(self, value: int, owner: str) -> None:
-        """Take this very one, for now. Raises `Taken`."""
+    def reserve(self, value: int, owner: str, *, keep: bool = True) -> None:
+        """Take this very one, for now; only ask, without `keep`. Raises `Taken`."""
         if self.holder(value) not in ("", owner):
             raise Taken
-        self._pending[value] = (owner, self._clock() + _PENDING_SECONDS)
+        if keep:
+            self._pending[value] = (owner, self._clock() + _PENDING_SECONDS)
 
-    def pick(self, owner: str) -> int:
-        """Reserve a free one. Raises `PoolFull`."""
+    def pick(self, owner: str, *, keep: bool = True) -> int:
+        """Reserve a free one; only look, without `keep`. Raises `PoolFull`."""
         low = self.first + self._reserved
         for _ in range(16):
             value = self._random.randint(low, self.last)
@@ -54,7 +55,7 @@ class Pool:
             value = next((v for v in (*range(low, self.last + 1), *range(self.first, low)) if not self.holder(v)), -1)
             if value < 0:
                 raise PoolFull
-        self.reserve(value, owner)
+        self.reserve(value, owner, keep=keep)
         return value
 
     def hold(self, value: int, owner: str) -> None:

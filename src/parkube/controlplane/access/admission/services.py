@@ -68,31 +68,31 @@ class ServiceAllocation(Plugin):
             for key in ("clusterIP", "clusterIPs"):
                 spec.pop(key, None)
         else:
-            self._address(owner, spec, before, faults, dry_run=context.dry_run)
+            self._address(owner, spec, before, faults, keep=not context.dry_run)
         if spec.get("type") in _WITH_PORTS:
-            self._node_ports(owner, spec, before, faults)
+            self._node_ports(owner, spec, before, faults, keep=not context.dry_run)
         else:
             _let_go(spec, before)
         if faults:
             raise invalid(resource.kind, resource.gvr.group, name_of(name, new), faults)
 
-    def _address(self, owner: str, spec: Obj, before: Obj, faults: list[Cause], *, dry_run: bool) -> None:
+    def _address(self, owner: str, spec: Obj, before: Obj, faults: list[Cause], *, keep: bool) -> None:
         wanted = spec.get("clusterIP") or next(iter(spec.get("clusterIPs") or ()), "")
         wanted = wanted or (before.get("clusterIP") or "")
         if not wanted:
             try:
-                value = self._addresses.pick(owner)
+                value = self._addresses.pick(owner, keep=keep)
             except PoolFull as error:
                 raise InternalError("failed to allocate a serviceIP: range is full") from error
             wanted = str(ipaddress.ip_address(value))
         elif wanted != "None" and wanted != before.get("clusterIP"):
-            problem = self._claim(self._addresses, _number(wanted), owner)
+            problem = self._claim(self._addresses, _number(wanted), owner, keep)
             if problem:
                 cause = f'Invalid value: ["{wanted}"]: failed to allocate IP {wanted}: {problem}'
                 faults.append(Cause("FieldValueInvalid", cause, "spec.clusterIPs"))
         spec["clusterIP"], spec["clusterIPs"] = wanted, [wanted]
 
-    def _node_ports(self, owner: str, spec: Obj, before: Obj, faults: list[Cause]) -> None:
+    def _node_ports(self, owner: str, spec: Obj, before: Obj, faults: list[Cause], *, keep: bool) -> None:
         kept = {(p.get("protocol", "TCP"), p.get("port")): p.get("nodePort") for p in before.get("ports") or ()}
         mine = set(_node_ports(before))
         if spec["type"] == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is False:
@@ -104,18 +104,18 @@ class ServiceAllocation(Plugin):
             field = f"spec.ports[{index}].nodePort"
             if not wanted:
                 try:
-                    wanted = self._ports.pick(owner)
+                    wanted = self._ports.pick(owner, keep=keep)
                 except PoolFull as error:
                     raise InternalError("failed to allocate a nodePort: range is full") from error
             elif wanted not in mine and wanted not in given:
-                problem = self._claim(self._ports, wanted, owner)
+                problem = self._claim(self._ports, wanted, owner, keep)
                 if problem:
                     faults.append(Cause("FieldValueInvalid", f"Invalid value: {wanted}: {problem}", field))
             given[wanted] = protocol
             port["nodePort"] = wanted
 
     @staticmethod
-    def _claim(pool: Pool, value: int | None, owner: str) -> str:
+    def _claim(pool: Pool, value: int | None, owner: str, keep: bool) -> str:
         """Reserve this very value; why it cannot be, or nothing."""
         if value is None:
             return "the provided IP is not valid"
@@ -125,7 +125,7 @@ class ServiceAllocation(Plugin):
                 return f"the provided IP is not in the valid range. The range of valid IPs is {low}-{high}"
             return f"provided port is not in the valid range. The range of valid ports is {pool.first}-{pool.last}"
         try:
-            pool.reserve(value, owner)
+            pool.reserve(value, owner, keep=keep)
         except Taken:
             return "provided IP is already allocated" if pool.last > 65535 else "provided port is already allocated"
         return ""
