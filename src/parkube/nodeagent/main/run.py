@@ -28,11 +28,15 @@ from parkube.nodeagent.main.config import AgentConfig, ConfigError
 from parkube.nodeagent.network.apply import Nftables, set_sysctls
 from parkube.nodeagent.network.cni import pod_cidr_for, write_conflist
 from parkube.nodeagent.network.rules import Backend, Rules, render
+from parkube.nodeagent.runtime.containerd import ensure_containerd
+from parkube.nodeagent.runtime.cri.channel import answers
 from parkube.nodeagent.runtime.cri.runtime import CriRuntime
+from parkube.nodeagent.runtime.port import RuntimeFault
 from parkube.nodeagent.streams import StreamServer
 
 log = logging.getLogger(__name__)
 _ROTATE_S = 60.0
+_GUARD_S = 3.0
 
 
 async def run(config: AgentConfig) -> None:
@@ -111,6 +115,7 @@ async def _run(config: AgentConfig, identity: Identity) -> None:
         uplink.on_change(agent.reconnected)
         await stack.enter_async_context(_background(_renewing(config, identity, uplink)))
         await stack.enter_async_context(_background(_rotating(config, runtime)))
+        await stack.enter_async_context(_background(_guarding(config)))
         gc.collect()
         gc.freeze()
         await _with_network(config, identity, agent, checkpoint, around)
@@ -201,6 +206,18 @@ async def _renewing(config: AgentConfig, identity: Identity, uplink: Uplink) -> 
             uplink.use(identity)
     password = config.config_dir / "node" / "password"
     await renew_when_due(identity, config.server, password, uplink.use, token=config.token)
+
+
+async def _guarding(config: AgentConfig) -> None:
+    """Start our containerd again when it is gone; its containers do not notice."""
+    while not config.container_runtime_endpoint:
+        await asyncio.sleep(_GUARD_S)
+        if not await answers(config.runtime_socket):
+            log.warning("containerd is gone: it is started again")
+            try:
+                await ensure_containerd(machine.containerd_paths(config), config.snapshotter)
+            except RuntimeFault as fault:
+                log.error("%s", fault)
 
 
 async def _rotating(config: AgentConfig, runtime: CriRuntime) -> None:

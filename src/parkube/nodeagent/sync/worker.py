@@ -86,6 +86,9 @@ class Worker:
     def volumes_changed(self) -> None:
         """A ConfigMap or Secret of this pod has changed."""
         self._stale_volumes = True
+        for name, fault in list(self.memory.faults.items()):
+            if fault.reason == "CreateContainerConfigError":  # what was missing may be there now
+                del self.memory.faults[name]
         self.wake()
 
     def remove(self) -> None:
