@@ -105,7 +105,7 @@ def test_bodies_that_cannot_be_read(body: bytes, kind: str) -> None:
 
 def test_a_body_in_a_form_that_is_not_read() -> None:
     with pytest.raises(UnsupportedMediaType):
-        decode(b"k8s\x00", "application/vnd.kubernetes.protobuf")
+        decode(b"\xa0", "application/cbor")
 
 
 def test_versions_by_preference() -> None:

@@ -20,6 +20,8 @@ from parkube.controlplane.registry.resource import User
 
 log = logging.getLogger(__name__)
 
+Waiting = tuple[Request, tuple[int, str, str] | None]
+"""A request, and what it is refused with if it broke a limit: code, message, reason."""
 Handler = Callable[[Request], Awaitable[Response | None]]
 MAX_HEAD = 64 * 1024
 MAX_BODY = 3 * 1024 * 1024  # what the API server of Kubernetes takes, too
@@ -32,15 +34,21 @@ IDLE = 300.0
 class Connection(asyncio.Protocol):
     """One connection's state. `user`: who the tunnel says it is; None: ask the certificate."""
 
+    __slots__ = (
+        "_body", "_drained", "_head_size", "_headers", "_leftover", "_loop", "_old", "_parser", "_paused", "_queue",
+        "_reading", "_refusal", "_size", "_stream", "_target", "_task", "_upgrade_asked", "_upgraded", "connections",
+        "handler", "since", "transport", "tunnel_user",
+    )  # fmt: skip
+
     def __init__(self, handler: Handler, connections: set[Connection], user: User | None = None) -> None:
         self.handler = handler
         self.connections = connections
         self.tunnel_user = user
-        self.user: User | None = None  # as the certificate says, found at the first request
         self.transport: asyncio.Transport | None = None
         self.since = 0.0  # when the request being read began, or the connection fell idle
         self._loop = asyncio.get_running_loop()
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        self._old = False  # the request being answered is HTTP/1.0
         self._target = b""
         self._headers: dict[str, str] = {}
         self._head_size = 0
@@ -48,7 +56,7 @@ class Connection(asyncio.Protocol):
         self._size = 0
         self._reading = False
         self._refusal: tuple[int, str, str] | None = None
-        self._queue: deque[tuple[Request, tuple[int, str, str] | None]] = deque()
+        self._queue: deque[Waiting] = deque()
         self._task: asyncio.Task[None] | None = None
         self._stream: Stream | None = None
         self._upgraded: asyncio.Protocol | None = None
@@ -69,6 +77,7 @@ class Connection(asyncio.Protocol):
         """Called by the loop."""
         self.connections.discard(self)
         self._queue.clear()
+        self._parser = None  # it holds on to us: without this the pair would wait for the garbage collector
         if self._stream is not None:
             self._stream.connection_lost()
         if self._drained is not None and not self._drained.done():
@@ -93,8 +102,11 @@ class Connection(asyncio.Protocol):
             if len(self._leftover) > MAX_HEAD:
                 self._abort()
             return
+        parser = self._parser
+        if parser is None:
+            return
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._upgrade_asked = True
             self._leftover += data[upgrade.args[0] :]
@@ -169,13 +181,15 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The request is whole."""
         self._reading = False
-        if self.transport is None or self.transport.is_closing():
+        parser = self._parser
+        if parser is None or self.transport is None or self.transport.is_closing():
             return
-        request = Request(self._parser.get_method().decode("latin-1"), self._target, self._headers, self)
+        request = Request(parser.get_method().decode("latin-1"), self._target, self._headers, self)
         path, _, request.raw_query = self._target.decode("latin-1").partition("?")
         request.path = unquote(path) if "%" in path else path
         request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        request.keep_alive = self._parser.should_keep_alive()
+        request.keep_alive = parser.should_keep_alive()
+        self._old = parser.get_http_version() == "1.0"
         self._body = []
         self._queue.append((request, self._refusal))
         if self._task is None and self._stream is None:
@@ -187,7 +201,7 @@ class Connection(asyncio.Protocol):
 
     def start_stream(self, status: int, content_type: bytes, headers: Iterable[Header] = ()) -> Stream:
         """The head of a chunked answer."""
-        chunked = self._parser.get_http_version() != "1.0"
+        chunked = not self._old
         lines = [(b"Content-Type", content_type), *headers]
         lines.append((b"Transfer-Encoding", b"chunked") if chunked else (b"Connection", b"close"))
         transport = self.transport

@@ -7,6 +7,7 @@ from typing import Any
 
 from parkube.controlplane.registry import schemas
 from parkube.controlplane.registry.resource import Resource
+from parkube.kubeapi import patches
 from parkube.kubeapi.client import PatchType
 from parkube.kubeapi.errors import BadRequest, Obj, UnsupportedMediaType
 
@@ -30,8 +31,6 @@ def kind_of(content_type: str, row: Resource) -> PatchType:
 def change(row: Resource, kind: PatchType, patch: Any) -> Callable[[Obj], Obj]:
     """The function that applies `patch`; it leaves its argument alone. Raises BadRequest for a patch of the wrong
     shape, and what `kubeapi.patches` raises for one that does not fit."""
-    from parkube.kubeapi import patches  # jsonpatch is loaded when first needed
-
     if kind is PatchType.JSON:
         if not isinstance(patch, list):
             raise BadRequest("a JSON patch is a list of operations")

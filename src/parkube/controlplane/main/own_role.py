@@ -1,4 +1,4 @@
-"""Gives the server's own node its role: an agent may not label itself control-plane, so the server does. Nothing else."""
+"""Gives the server's own node its role: an agent may not label itself control-plane, so the server does it."""
 
 from __future__ import annotations
 

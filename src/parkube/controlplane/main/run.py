@@ -30,6 +30,7 @@ from parkube.kubeapi.recorder import Recorder
 log = logging.getLogger(__name__)
 
 BACKLOG = 2048
+GC_THRESHOLD = (10_000, 25, 25)  # what is kept is bytes without cycles: look for garbage seldom
 HANDSHAKE = 30.0  # seconds
 
 
@@ -102,6 +103,7 @@ async def serving(config: ServerConfig) -> AsyncIterator[Server]:
         pki.write_kubeconfig(config.write_kubeconfig, url, config.write_kubeconfig_mode)
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*GC_THRESHOLD)
         yield server
         server.tunnels.close()
         server.app.close()
