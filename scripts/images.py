@@ -114,10 +114,17 @@ def python_layer(lock: str) -> Callable[[Path], None]:
 
     def fill(into: Path) -> None:
         venv = ROOT / ".venv/bin"
-        run(
-            venv / "uv", "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:",
-            "--python-version", "3.11", "--python", venv / "python", "--target", into / "opt/parkube", "-r", ROOT / f"requirements/{lock}.txt",
-        )  # fmt: skip
+        words = [
+            "--require-hashes",
+            "--only-binary",
+            ":all:",
+            "--python-version",
+            "3.11",
+            "--python",
+            str(venv / "python"),
+        ]
+        lock_file = ROOT / f"requirements/{lock}.txt"
+        run(venv / "uv", "pip", "install", "--quiet", *words, "--target", into / "opt/parkube", "-r", lock_file)
         shutil.rmtree(into / "opt/parkube/bin", ignore_errors=True)
 
     return tree(fill)

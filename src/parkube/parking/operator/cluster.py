@@ -25,7 +25,7 @@ class Cluster:
 
     def __init__(self, namespace: str, client: AsyncClient | None = None) -> None:
         self.namespace = namespace
-        self._client = client or AsyncClient(namespace=namespace, field_manager="parkube-operator", trust_env=False)
+        self._client = client or AsyncClient(namespace=namespace, field_manager="parkube-operator")
 
     async def put(self, obj: Obj, owner: Obj) -> None:
         """Create the object, or bring it to what is wanted; it goes when its owner goes."""
