@@ -104,9 +104,10 @@ class App:
         return answer
 
     def _mounted(self, path: str) -> tuple[Mount, bool] | None:
-        exact = self._exact.get(path)
+        whole = path.rstrip("/")
+        exact = self._exact.get(whole)
         if exact is not None:
-            return exact, path in self._open
+            return exact, whole in self._open
         for prefix, handler in self._prefixes:
             if path.startswith(prefix):
                 return handler, prefix in self._open
