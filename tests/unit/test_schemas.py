@@ -41,6 +41,26 @@ def test_nulls_go_and_quantities_become_canonical() -> None:
     assert obj["spec"]["containers"][0]["resources"]["requests"] == {"cpu": "500m", "memory": "1Gi"}
 
 
+def test_empty_optional_lists_and_maps_are_as_good_as_none() -> None:
+    obj = pod(env=[], ports=[], resources={}, securityContext={"capabilities": {"add": [], "drop": ["ALL"]}})
+    obj["metadata"].update(labels={}, finalizers=[])
+    obj["spec"].update(volumes=[{"name": "v", "emptyDir": {}}], nodeSelector={})
+    for more in ({}, {"odd": 1}):  # the fast way and the thorough one
+        one = orjson.loads(orjson.dumps(obj))
+        one["spec"].update(more)
+        assert schemas.decode(row(PODS), one, Context()) == []
+        assert one["metadata"] == {"name": "p"}
+        assert one["spec"] == {
+            "containers": [
+                {"name": "a", "image": "x:1", "resources": {}, "securityContext": {"capabilities": {"drop": ["ALL"]}}}
+            ],
+            "volumes": [{"name": "v", "emptyDir": {}}],
+        }
+    empty: Obj = {"metadata": {"name": "p"}, "spec": {"containers": []}}
+    schemas.decode(row(PODS), empty, Context())
+    assert empty["spec"] == {"containers": []}
+
+
 def test_unknown_fields_by_field_validation() -> None:
     def wrong() -> Obj:
         obj = pod(bar=2, ports=[{"containerPort": 80, "x": 1}])

@@ -59,6 +59,7 @@ class Compiler:
         self._shapes[name] = new
         fields = {key: self._node(value, definitions) for key, value in body["properties"].items()}
         new.fields.update(fields)
+        new.mandatory = tuple(body.get("required", ()))
         if not _REPORTED.search(new.name):
             lenient = _ZERO_IS_FINE.get(new.name, ())
             new.required = tuple(key for key in body.get("required", ()) if key not in lenient)

@@ -1,6 +1,7 @@
 """Shapes: schemas of built-in kinds compiled to checkers, and what strategic merge must know of each field.
 
-`fast` says in one pass whether a value is as it should be, dropping nulls as the API does; only when it says no does
+`fast` says in one pass whether a value is as it should be, dropping nulls and empty optional lists and maps as the API
+does (so that `ports: []` and no ports are one template); only when it says no does
 `clean` walk again, with paths, to repair what may be repaired and to name every fault. Rules across fields, defaults
 and enums are the strategies'; schemas of custom resources are `structural`'s.
 Worded as Go's decoder words it, because that is what clients of the API have learnt to read.
@@ -41,11 +42,12 @@ def _word(value: Any) -> str:
 class Shape:
     """A node of a schema; this one takes any value."""
 
-    __slots__ = ("go", "list_keys", "list_type", "patch_key", "patch_strategy", "scalar")
+    __slots__ = ("go", "holder", "list_keys", "list_type", "patch_key", "patch_strategy", "scalar")
 
     def __init__(self, go: str = "interface {}") -> None:
         self.go = go  # the type's name in messages
         self.scalar: type | None = None  # the one Python type that is right, when nothing more is to be checked
+        self.holder: type | None = None  # list or dict, where an empty one is as good as none
         self.patch_key = self.patch_strategy = self.list_type = ""
         self.list_keys: tuple[str, ...] = ()
 
@@ -240,6 +242,7 @@ class ListShape(Shape):
 
     def __init__(self, items: Shape) -> None:
         super().__init__("[]" + items.go)
+        self.holder = list
         self._items = items
 
     @property
@@ -280,6 +283,7 @@ class MapShape(Shape):
 
     def __init__(self, items: Shape) -> None:
         super().__init__("map[string]" + items.go)
+        self.holder = dict
         self._items = items
 
     @property
@@ -310,13 +314,14 @@ class MapShape(Shape):
 class ObjectShape(Shape):
     """Known fields; `open_` ones (a RawExtension) take any."""
 
-    __slots__ = ("_fields", "name", "open_", "required")
+    __slots__ = ("_fields", "mandatory", "name", "open_", "required")
 
     def __init__(self, go: str, name: str) -> None:
         super().__init__(go)
         self.name = name  # `PodSpec`
         self.open_ = False
-        self.required: tuple[str, ...] = ()
+        self.required: tuple[str, ...] = ()  # whose absence is a fault
+        self.mandatory: tuple[str, ...] = ()  # that stay though empty
         self._fields: dict[str, Shape] = {}
 
     @property
@@ -328,7 +333,7 @@ class ObjectShape(Shape):
             return False
         if self.open_:
             return True
-        fields, nulls = self._fields, False
+        fields, nothing = self._fields, False
         for key, item in value.items():
             shape = fields.get(key)
             if shape is None:
@@ -336,14 +341,19 @@ class ObjectShape(Shape):
             scalar = shape.scalar
             if scalar is not None and type(item) is scalar:
                 continue
-            if item is None:
-                nulls = True
+            if not item and (item is None or type(item) is shape.holder):
+                nothing = True
             elif not shape.fast(item):
                 return False
-        if nulls:
-            for key in [key for key, item in value.items() if item is None]:
-                del value[key]
+        if nothing:
+            self._drop(value)
         return all(key in value for key in self.required)
+
+    def _drop(self, value: Any) -> None:
+        """Remove nulls, and empty lists and maps that need not be there."""
+        for key, item in list(value.items()):
+            if item is None or (not item and type(item) is self._fields[key].holder and key not in self.mandatory):
+                del value[key]
 
     def clean(self, value: Any, path: str, names: str, owner: str, found: Findings) -> Any:
         if not isinstance(value, dict):
@@ -357,10 +367,9 @@ class ObjectShape(Shape):
             if shape is None:
                 found.unknown.append(prefix + key)
                 del value[key]
-            elif item is None:
-                del value[key]
-            else:
+            elif item is not None:
                 value[key] = shape.clean(item, prefix + key, dotted + key, self.name, found)
+        self._drop(value)
         for key in self.required:
             if key not in value:
                 found.missing.append(Cause("FieldValueRequired", "Required value", prefix + key))
