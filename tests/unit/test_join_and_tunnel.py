@@ -25,7 +25,8 @@ from parkube.controlplane.tunnel.tunnels import Tunnels
 from parkube.kubeapi.client import GVR
 from parkube.kubeapi.errors import AlreadyExists, ApiError, Forbidden, NotFound, Obj, ServiceUnavailable
 from parkube.nodeagent.join import Identity, JoinError, Uplink, join
-from parkube.nodeagent.join.joining import renew
+from parkube.nodeagent.join.identity import certificate_fault
+from parkube.nodeagent.join.joining import renew, renew_when_due
 
 
 class Secrets:
@@ -188,6 +189,35 @@ async def test_a_certificate_that_holds_is_renewed_without_token(server: tuple[S
     await renew(identity, server[1], tmp_path / "password")
     assert identity.certificate.read_bytes() != before
     assert server[0].asked[-1] == ("system:node:raspberrypi", "/v1-parkube/join")
+
+
+async def test_a_certificate_is_renewed_in_the_last_third_of_its_life(
+    server: tuple[Server, str], tmp_path: Path
+) -> None:
+    identity = await joined(server, tmp_path)
+    now = time.time()
+    used: list[tuple[float, Identity]] = []
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        if used:
+            raise asyncio.CancelledError
+        await asyncio.sleep(0)
+
+    with pytest.raises(asyncio.CancelledError):
+        await renew_when_due(
+            identity, server[1], tmp_path / "password", lambda i: used.append((now, i)), clock=lambda: now, sleep=sleep
+        )
+    at, renewed = used[0]
+    assert 0.66 < (at - identity.joined) / (identity.expires - identity.joined) < 0.68
+    assert renewed.certificate.read_bytes()
+
+
+async def test_a_clock_that_is_wrong_is_named(server: tuple[Server, str]) -> None:
+    error = ssl.SSLCertVerificationError("x")
+    error.verify_code, error.verify_message = 9, "certificate is not yet valid"
+    assert "this machine's clock says" in certificate_fault(error, server[1])
 
 
 @pytest.mark.parametrize(

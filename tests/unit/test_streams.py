@@ -122,6 +122,27 @@ async def test_following_ends_with_the_container_and_loses_nothing(tmp_path: Pat
     assert await collect(tmp_path / "none.log", LogOptions()) == b""
 
 
+async def test_a_rotated_log_is_read_to_its_end_and_then_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "0.log"
+    path.write_bytes(LOG)
+    looks = 0
+
+    async def running() -> bool:
+        return looks < 2
+
+    async def sleep(seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            path.rename(tmp_path / "0.log.1")
+            with (tmp_path / "0.log.1").open("ab") as old:
+                old.write(b"2026-11-23T10:00:08Z stdout F before\n")
+            path.write_bytes(b"2026-11-23T10:00:09Z stdout F after\n")
+
+    chunks = [chunk async for chunk in read_log(path, LogOptions(follow=True), running, sleep)]
+    assert b"".join(chunks) == PLAIN + b"before\nafter\n"
+
+
 @given(st.lists(st.binary(max_size=40).map(lambda b: b.replace(b"\n", b"")), max_size=30), st.integers(0, 40))
 def test_the_tail_is_the_last_lines(tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], count: int) -> None:
     path = tmp_path_factory.getbasetemp() / "tail.log"

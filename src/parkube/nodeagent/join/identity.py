@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import ssl
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ SERVER_NAME = "kubernetes.default.svc"
 """The name that every API server's certificate carries. The agent asks for it whatever address it dials: the CA, pinned
 by the token's hash, signs nothing but API servers, so the server may live behind an address and a port it does not own.
 """
+_NOT_YET_VALID, _EXPIRED = 9, 10  # OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and ..._HAS_EXPIRED
 RENEW_SHARE = 1 / 3  # of a certificate's life: what is left when it is renewed
 
 
@@ -70,6 +72,14 @@ def server_context(ca_pem: str) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_verify_locations(cadata=ca_pem)
     return context
+
+
+def certificate_fault(exc: ssl.SSLCertVerificationError, where: str) -> str:
+    """Why the server's certificate is not believed, in one sentence."""
+    if exc.verify_code in (_NOT_YET_VALID, _EXPIRED):
+        now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
+        return f"the certificate of the server at {where} is not valid now, when this machine's clock says {now} UTC"
+    return f"the certificate of the server at {where} is not by the CA that this node joined: {exc.verify_message}"
 
 
 def load(directory: Path) -> Identity | None:

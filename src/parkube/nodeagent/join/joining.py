@@ -25,6 +25,7 @@ from parkube.nodeagent.join.errors import JoinError, Unreachable
 from parkube.nodeagent.join.identity import (
     SERVER_NAME,
     Identity,
+    certificate_fault,
     load,
     server_address,
     server_context,
@@ -201,9 +202,7 @@ async def _request(
             finally:
                 writer.transport.abort()
     except ssl.SSLCertVerificationError as exc:
-        raise JoinError(
-            f"the certificate of the server at {where} is not by the CA that this node trusts: {exc.verify_message}"
-        ) from exc
+        raise JoinError(certificate_fault(exc, where)) from exc
     except ssl.SSLError as exc:
         raise JoinError(f"what answers at {where} is no parkube server: {exc.reason or exc}") from exc
     except TimeoutError as exc:

@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from parkube.kubeapi.mux import Mux, MuxError, Stream
 from parkube.nodeagent.join.errors import JoinError
-from parkube.nodeagent.join.identity import SERVER_NAME, Identity, server_address
+from parkube.nodeagent.join.identity import SERVER_NAME, Identity, certificate_fault, server_address
 
 log = logging.getLogger(__name__)
 
@@ -174,9 +174,7 @@ class Uplink:
         if isinstance(exc, JoinError):
             text = str(exc)
         elif isinstance(exc, ssl.SSLCertVerificationError):
-            text = (
-                f"the certificate of the server at {where} is not by the CA that this node joined: {exc.verify_message}"
-            )
+            text = certificate_fault(exc, where)
         elif isinstance(exc, TimeoutError):
             text = f"the server at {where} cannot be reached: no answer in {DIAL_S:.0f} s"
         else:

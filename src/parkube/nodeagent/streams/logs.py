@@ -35,6 +35,7 @@ async def read_log(
     left = options.limit_bytes
     rest = b""
     last_look = False
+    successor: int | None = None  # the file that took this one's place, which is read to its end first
     try:
         if descriptor is not None and options.tail >= 0:
             os.lseek(descriptor, tail_offset(descriptor, options.tail), os.SEEK_SET)
@@ -50,11 +51,13 @@ async def read_log(
                 if chunk:
                     yield chunk
                 continue
-            renewed = _renewed(path, descriptor)
-            if renewed is not None:
+            if successor is not None:
                 if descriptor is not None:
                     os.close(descriptor)
-                descriptor, rest = renewed, b""
+                descriptor, successor, rest = successor, None, b""
+                continue
+            successor = _renewed(path, descriptor)
+            if successor is not None:
                 continue
             if not options.follow or last_look:
                 return
@@ -63,8 +66,9 @@ async def read_log(
             if not last_look:
                 await sleep(_LOOK_S)
     finally:
-        if descriptor is not None:
-            os.close(descriptor)
+        for opened in (descriptor, successor):
+            if opened is not None:
+                os.close(opened)
 
 
 def _open(path: Path) -> int | None:
