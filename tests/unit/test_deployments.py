@@ -148,6 +148,28 @@ def test_history_is_kept_to_its_limit_and_a_paused_start_makes_nothing() -> None
     run(story())
 
 
+def test_the_rollback_of_old_clients_is_an_annotation() -> None:
+    async def story() -> None:
+        async with FakeCluster(*BOTH) as c:
+            await c.client.create(DEPLOYMENTS, deployment(replicas=1), "default")
+            for version in ("v2", "v3"):
+                d = await c.rolled_out("web")
+                d["spec"]["template"]["spec"]["containers"][0]["image"] = version
+                await c.client.update(DEPLOYMENTS, d)
+                await c.until(lambda v=version: images(c.pods()) == [v])  # type: ignore[misc]
+            for asked, image in (("1", "v1"), ("0", "v3"), ("77", "v3")):
+                note = {"metadata": {"annotations": {"deprecated.deployment.rollback.to": asked}}}
+                await c.client.patch(DEPLOYMENTS, "web", note, "default")
+                await asyncio.sleep(5)
+                d = await c.rolled_out("web")
+                assert images(c.pods()) == [image]
+                assert "deprecated.deployment.rollback.to" not in d["metadata"]["annotations"]
+            assert 'DeploymentRollback: Rolled back deployment "web" to revision 1' in c.events()
+            assert "DeploymentRollbackRevisionNotFound: Unable to find the revision." in c.events()
+
+    run(story())
+
+
 def test_pods_that_may_not_be_made_are_told_and_tried_again() -> None:
     async def story() -> None:
         async with FakeCluster(*BOTH) as c:

@@ -259,7 +259,7 @@ class TestWorkloads:
         assert kept["apiVersion"] == "apps/v1"
         assert "rollbackTo" not in kept["spec"]
         assert resource.from_storage(kept)["spec"] == old["spec"]
-        assert "deprecated.deployment.rollback.revisionTo" not in resource.from_storage(kept)["metadata"]["annotations"]
+        assert "deprecated.deployment.rollback.to" not in resource.from_storage(kept)["metadata"]["annotations"]
 
 
 class TestServices:

@@ -133,7 +133,8 @@ class DeploymentController(Reconciler):
         if ROLLBACK_TO not in notes:
             return False
         new = copy(deployment)
-        asked = int(notes[ROLLBACK_TO] or 0)
+        text = notes[ROLLBACK_TO]
+        asked = int(text) if text.isdigit() else 0
         del new["metadata"]["annotations"][ROLLBACK_TO]
         revisions = sorted(s.revision for s in sets)
         asked = asked or (revisions[-2] if len(revisions) > 1 else 0)

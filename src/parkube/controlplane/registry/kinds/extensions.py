@@ -12,7 +12,7 @@ from parkube.controlplane.registry.resource import Resource
 from parkube.kubeapi.client import DEPLOYMENTS
 from parkube.kubeapi.errors import Obj
 
-ROLLBACK = "deprecated.deployment.rollback.revisionTo"
+ROLLBACK = "deprecated.deployment.rollback.to"
 """The annotation under which apps/v1 keeps `spec.rollbackTo.revision`."""
 _FOREVER = 2147483647
 
