@@ -109,11 +109,6 @@ _NOT_YET: dict[str, dict[str, str]] = {
     },
     "agent": {"docker": "the Docker runtime is not in this version: nodes run containerd"},
 }
-_PARKING = {
-    "gate": "parkube.parking.gate.main",
-    "relay-board": "parkube.parking.gate.relay_board",
-    "operator": "parkube.parking.operator.main",
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -238,12 +233,8 @@ def token(argv: list[str]) -> int:
 
 def parking(argv: list[str]) -> int:
     """`parkube parking …`: handed on to the parking half."""
-    name = argv[0] if argv else ""
-    if name in _PARKING:
-        run: Callable[[list[str]], int | None] = _load(_PARKING[name], "main")
-        return run(argv[1:]) or 0
-    run = _load("parkube.parking.main", "main")
-    return run(argv) or 0
+    run: Callable[[list[str]], int] = _load("parkube.parking.main", "main")
+    return run(argv)
 
 
 def version(argv: list[str]) -> int:
