@@ -66,6 +66,10 @@ async def test_a_database_that_is_away_or_is_none(tmp_path: Path) -> None:
     with pytest.raises(Unavailable):
         await away.upgrade()
     await away.close()
+    nowhere = open_database(f"postgresql://postgres@/none?host={tmp_path}")
+    with pytest.raises(Unavailable):
+        await nowhere.upgrade()
+    await nowhere.close()
     with pytest.raises(Invalid, match="is not the address of a database"):
         open_database("what?")
     broken = tmp_path / "broken.sqlite"
@@ -74,3 +78,10 @@ async def test_a_database_that_is_away_or_is_none(tmp_path: Path) -> None:
     with pytest.raises(Unavailable):
         await refused.upgrade()
     await refused.close()
+
+
+async def test_a_database_that_refuses_is_unavailable(postgres_address: str) -> None:
+    none = open_database(postgres_address.replace("/postgres?", "/not_there?"))
+    with pytest.raises(Unavailable):
+        await none.upgrade()
+    await none.close()

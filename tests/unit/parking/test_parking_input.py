@@ -127,6 +127,8 @@ def test_the_command_line_refuses_in_one_line(tmp_path: Path, capsys: pytest.Cap
         (["import-npr", "--database-url", url, str(tmp_path / "nope.csv")], "cannot be read"),
         (["city", "--database-url", "oracle://x"], "SQLite and PostgreSQL are"),
         (["platform", "--listen", "nowhere"], "not host:port"),
+        (["platform", "--database-url", "postgresql://nobody@127.0.0.1:1/none"], "the database does not answer"),
+        (["platform", "--database-url", f"sqlite:///{tmp_path}/p.sqlite", "--listen", "192.0.2.1:80"], "cannot listen"),
         (["plattform"], "there is no `parking plattform`"),
     ):
         assert main(argv) in (1, 2)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 
-from parkube.parking.domain.errors import ParkingError
+from parkube.parking.domain.errors import ParkingError, Unavailable
 
 _USAGE = """parkube parking: the parking half
 
@@ -17,6 +18,10 @@ _USAGE = """parkube parking: the parking half
   parkube parking operator      the operator of Garage resources
 
 Each has --help."""
+
+
+# Nothing is logged where nobody asked for a log: a refusal is one line.
+logging.getLogger("parkube").addHandler(logging.NullHandler())
 
 
 def main(argv: list[str]) -> int:
@@ -32,10 +37,16 @@ def main(argv: list[str]) -> int:
     try:
         return run(rest) or 0
     except ParkingError as error:
-        print(f"parkube: {error.message}", file=sys.stderr)
+        print(f"parkube: {_said(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _said(error: ParkingError) -> str:
+    # On the command line the driver's own words are for the one who can mend it; over HTTP they would be a leak.
+    cause = str(error.__cause__ or "").strip().splitlines()
+    return f"{error.message}: {cause[0]}" if isinstance(error, Unavailable) and cause else error.message
 
 
 def _command(name: str) -> Callable[[list[str]], int | None] | None:

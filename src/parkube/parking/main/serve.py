@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
 import os
+import socket
 
 import uvicorn
 
-from parkube.parking.domain.errors import Invalid
+from parkube.parking.adapters.database import open_database
+from parkube.parking.domain.errors import Invalid, Unavailable
 from parkube.parking.main import wiring
 
 
@@ -32,8 +35,6 @@ def serve(argv: list[str]) -> int:
     host, _, port = settings.listen.rpartition(":")
     if not port.isdigit() or not 0 <= int(port) < 65536:
         raise Invalid(f"--listen {settings.listen} is not host:port")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     config = uvicorn.Config(
         wiring.create(settings),
         host=host.strip("[]") or "0.0.0.0",
@@ -48,6 +49,26 @@ def serve(argv: list[str]) -> int:
         server_header=False,
     )
     server = _Server(config)
+    asyncio.run(_prepare(settings.database_url))
+    try:
+        listener = socket.create_server(
+            (config.host, config.port),
+            family=socket.AF_INET6 if ":" in config.host else socket.AF_INET,
+            backlog=config.backlog,
+        )
+    except OSError as error:
+        raise Unavailable(f"the platform cannot listen on {settings.listen}") from error
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     print(f"parkube: the platform listens on http://{settings.listen}", flush=True)
-    server.run()
+    server.run(sockets=[listener])
     return 0 if server.started else 1
+
+
+async def _prepare(database_url: str) -> None:
+    # Here, and not when the server starts, so that a database that is away is one sentence.
+    database = open_database(database_url)
+    try:
+        await database.upgrade()
+    finally:
+        await database.close()

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from parkube.parking.domain.bookings import Booking
 from parkube.parking.domain.garages import Garage
@@ -21,7 +21,6 @@ from parkube.parking.domain.times import Window
 NEARBY_M: Final = 10_000.0
 WITHIN_M: Final = 50_000.0
 """Where nothing is nearby, the search goes this far."""
-_PRICES_KEPT: Final = 200_000
 
 
 @dataclass(slots=True)
@@ -34,6 +33,35 @@ class Indexed:
     verified: str = "Unknown"
     bookable: bool = False
     tariff: int = 0
+    shown: dict[str, Any] | None = None
+    """What an edge shows of it whatever is asked; the edge's own, forgotten when the garage changes."""
+
+
+class Asked:
+    """A window that is asked of many garages: what they share is worked out once."""
+
+    __slots__ = ("_end_s", "_prices", "_start_s", "window")
+
+    def __init__(self, window: Window) -> None:
+        self.window = window
+        self._start_s, self._end_s = window.start.timestamp(), window.end.timestamp()
+        self._prices: dict[int, int] = {}
+
+    def free(self, known: Indexed) -> int | None:
+        """Bays free all through the window; None where nobody knows how many there are."""
+        capacity = known.garage.capacity
+        if capacity is None:
+            return None
+        return max(0, capacity - known.taken.most(self._start_s, self._end_s))
+
+    def price(self, known: Indexed) -> int | None:
+        """The price in minor units; None where nobody can book."""
+        if not known.bookable:
+            return None
+        found = self._prices.get(known.tariff)
+        if found is None:
+            found = self._prices[known.tariff] = total(known.garage.tariff, self.window)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +87,6 @@ class GarageIndex:
         self._windows: dict[str, tuple[str, float, float]] = {}
         self._cities: list[Place] | None = None
         self._tariffs: dict[object, int] = {}
-        self._prices: dict[tuple[int, Window], int] = {}
 
     def __len__(self) -> int:
         return len(self._garages)
@@ -76,7 +103,7 @@ class GarageIndex:
         if known is None:
             known = self._garages[garage.id] = Indexed(garage, "")
         known.garage, known.folded = garage, fold(f"{garage.name} {garage.city}")
-        known.bookable = garage.can_be_booked
+        known.bookable, known.shown = garage.can_be_booked, None
         known.tariff = self._tariffs.setdefault(garage.tariff, len(self._tariffs))
         self._bookable.remove(garage.id)
         self._others.remove(garage.id)
@@ -103,20 +130,7 @@ class GarageIndex:
 
     def free(self, known: Indexed, window: Window) -> int | None:
         """Bays free all through the window; None where nobody knows how many there are."""
-        if known.garage.capacity is None:
-            return None
-        most = known.taken.most(window.start.timestamp(), window.end.timestamp())
-        return max(0, known.garage.capacity - most)
-
-    def price(self, known: Indexed, window: Window) -> int:
-        """The price in minor units; the same window is asked for by many, so it is remembered."""
-        key = (known.tariff, window)
-        found = self._prices.get(key)
-        if found is None:
-            if len(self._prices) >= _PRICES_KEPT:
-                self._prices.clear()
-            found = self._prices[key] = total(known.garage.tariff, window)
-        return found
+        return Asked(window).free(known)
 
     def near(self, latitude: float, longitude: float, limit: int) -> list[tuple[float | None, Indexed]]:
         """The nearest garages, with distances in metres. Streets do not crowd out what can be booked."""

@@ -7,6 +7,7 @@ finds out half-way that another was first. Each commit is on disk before it is a
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,15 +15,18 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from asyncpg import InterfaceError, PostgresError
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from parkube.parking.adapters.database.transaction import SqlTransaction
 from parkube.parking.domain.errors import Conflict, Invalid, Unavailable
 
+_log = logging.getLogger(__name__)
 DEFAULT_URL = "sqlite:///parkube.sqlite"
+_UPGRADE_LOCK = 0x7061726B7562
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 
 
@@ -80,6 +84,9 @@ def open_database(url: str = DEFAULT_URL, *, pool: int = 10) -> SqlDatabase:
 
 def upgrade(connection: Connection) -> None:
     """Runs the migrations that are missing, on this connection."""
+    if connection.dialect.name == "postgresql":
+        # Two platforms that start at once: the second waits, and finds it done.
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})")
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent.parent / "migrations"))
     config.attributes["connection"] = connection
@@ -121,5 +128,6 @@ class _errors:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, IntegrityError):
             raise Conflict("the database refuses it, something else was there first", code="conflict") from error
-        if isinstance(error, (DBAPIError, SQLAlchemyError, OSError)) and not isinstance(error, FileNotFoundError):
+        if isinstance(error, (SQLAlchemyError, OSError, PostgresError, InterfaceError)):
+            _log.warning("database: %s", error)
             raise Unavailable("the database does not answer now", code="database_unavailable") from error

@@ -16,6 +16,7 @@ from parkube.parking.api.driver.shapes import GarageDetail, GaragesFound, Places
 from parkube.parking.domain.errors import Invalid, NotFound
 from parkube.parking.domain.times import Window
 from parkube.parking.services.booking import window_of
+from parkube.parking.services.index import Asked
 from parkube.parking.services.platform import Platform
 
 router = APIRouter()
@@ -42,7 +43,7 @@ async def search(request: Request) -> Response:
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from error
     platform = platform_of(request)
-    window = asked_window(platform, asked.from_, asked.to)
+    window = Asked(asked_window(platform, asked.from_, asked.to))
     if asked.q.strip() or asked.lat is None or asked.lon is None:
         hits = platform.index.named(asked.q, asked.limit, asked.lat, asked.lon)
     else:
@@ -57,7 +58,7 @@ async def one(request: Request, garage_id: str, start: Start = None, to: End = N
     known = platform.index.get(garage_id)
     if known is None:
         raise NotFound(f"there is no garage {garage_id[:80]!r}")
-    return answer(views.detail(platform, known, asked_window(platform, start, to)))
+    return answer(views.detail(platform, known, Asked(asked_window(platform, start, to))))
 
 
 @router.get("/places", response_model=Places)

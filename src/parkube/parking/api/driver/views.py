@@ -9,14 +9,28 @@ from parkube.parking.domain.bookings import Booking, Quote
 from parkube.parking.domain.receipts import Receipt
 from parkube.parking.domain.sessions import Session
 from parkube.parking.domain.tariffs import Line, tariff_words
-from parkube.parking.domain.times import Window, rfc3339
+from parkube.parking.domain.times import rfc3339
 from parkube.parking.services.booking import secret_of
-from parkube.parking.services.index import Indexed, Place
+from parkube.parking.services.index import Asked, Indexed, Place
 from parkube.parking.services.platform import Platform
 
 
-def found(platform: Platform, known: Indexed, window: Window, distance_m: float | None) -> dict[str, Any]:
+def found(platform: Platform, known: Indexed, asked: Asked, distance_m: float | None) -> dict[str, Any]:
     """shapes.GarageFound"""
+    shown = known.shown
+    if shown is None:
+        shown = known.shown = _always(known)
+    return {
+        **shown,
+        "distance_m": None if distance_m is None else round(distance_m),
+        "price_cents": asked.price(known),
+        "free_bays": asked.free(known),
+        "verified": known.verified == "True",
+        "online": platform.links.get(known.garage.id) is not None,
+    }
+
+
+def _always(known: Indexed) -> dict[str, Any]:
     garage = known.garage
     return {
         "id": garage.id,
@@ -24,21 +38,16 @@ def found(platform: Platform, known: Indexed, window: Window, distance_m: float 
         "city": garage.city,
         "latitude": garage.latitude,
         "longitude": garage.longitude,
-        "distance_m": None if distance_m is None else round(distance_m),
-        "price_cents": platform.index.price(known, window) if known.bookable else None,
         "currency": garage.tariff.currency,
-        "free_bays": platform.index.free(known, window),
         "capacity": garage.capacity,
         "bookable": known.bookable,
-        "verified": known.verified == "True",
-        "online": platform.links.get(garage.id) is not None,
     }
 
 
-def detail(platform: Platform, known: Indexed, window: Window) -> dict[str, Any]:
+def detail(platform: Platform, known: Indexed, asked: Asked) -> dict[str, Any]:
     """shapes.GarageDetail"""
     garage = known.garage
-    return found(platform, known, window, None) | {
+    return found(platform, known, asked, None) | {
         "time_zone": garage.time_zone,
         "usage": garage.usage,
         "gates": [gate.name for gate in garage.gates],
