@@ -108,13 +108,13 @@ def selector_text(selector: Obj | None) -> str:
         return "<none>"
     parts = [f"{k}={v}" for k, v in sorted((selector.get("matchLabels") or {}).items())]
     for rule in selector.get("matchExpressions") or ():
-        operator, values = rule.get("operator"), ",".join(sorted(rule.get("values") or ()))
+        key, operator = str(rule.get("key") or ""), str(rule.get("operator") or "")
         if operator == "Exists":
-            parts.append(rule["key"])
+            parts.append(key)
         elif operator == "DoesNotExist":
-            parts.append(f"!{rule['key']}")
+            parts.append(f"!{key}")
         else:
-            parts.append(f"{rule['key']} {_SIGNS.get(operator, operator)} ({values})")
+            parts.append(f"{key} {_SIGNS.get(operator, operator)} ({','.join(sorted(rule.get('values') or ()))})")
     return ",".join(parts) or "<none>"
 
 

@@ -89,7 +89,9 @@ def _status_faults(status: Obj) -> list[Cause]:
     replicas = status.get("replicas") or 0
     for key in ("readyReplicas", "availableReplicas", "fullyLabeledReplicas"):
         if (status.get(key) or 0) > replicas:
-            found.append(faults.invalid(f"status.{key}", status[key], "cannot be greater than status.replicas"))
+            found.append(
+                faults.invalid(f"status.{key}", status.get(key) or 0, "cannot be greater than status.replicas")
+            )
     return found
 
 

@@ -141,12 +141,13 @@ def label_selector(selector: Obj, path: str) -> list[Cause]:
     found = labels(selector.get("matchLabels"), f"{path}.matchLabels")
     for at, rule in enumerate(selector.get("matchExpressions") or ()):
         here, operator, values = f"{path}.matchExpressions[{at}]", rule.get("operator"), rule.get("values")
+        found += [faults.required(f"{here}.{key}") for key in ("key", "operator") if not rule.get(key)]
         if operator in _WITH_VALUES and not values:
             found.append(faults.required(f"{here}.values", "must be specified when `operator` is 'In' or 'NotIn'"))
         elif operator in _WITHOUT_VALUES and values:
             words = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
             found.append(faults.forbidden(f"{here}.values", words))
-        elif operator is not None and operator not in (*_WITH_VALUES, *_WITHOUT_VALUES):
+        elif operator and operator not in (*_WITH_VALUES, *_WITHOUT_VALUES):
             found.append(faults.invalid(f"{here}.operator", operator, "not a valid selector operator"))
         found += labels({rule.get("key") or "": ""}, f"{here}.key") if rule.get("key") else []
     return found
