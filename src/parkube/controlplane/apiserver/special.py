@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from parkube.controlplane.apiserver.http import Request, Response
+from parkube.controlplane.registry import schemas
+from parkube.controlplane.registry.kinds.subresources import subresource
 from parkube.controlplane.registry.resource import Context, Resource
 from parkube.kubeapi.client import GVR
 from parkube.kubeapi.errors import Obj
@@ -39,9 +41,10 @@ class Special:
         for gvr, review in (reviews or {}).items():
             self._creates[(gvr, "")] = _review(review)
 
-    def create(self, row: Resource, subresource: str) -> Create | None:
+    def create(self, row: Resource, name: str) -> Create | None:
         """The function that answers a POST, if there is one."""
-        return self._creates.get((row.gvr, subresource))
+        answer = self._creates.get((row.gvr, name))
+        return None if answer is None else _decoded(answer, name)
 
     def raw(self, row: Resource, subresource: str) -> Raw | None:
         """The function that answers all of a subresource's requests by itself."""
@@ -50,6 +53,18 @@ class Special:
     def takes(self, subresource: str, api_version: str) -> bool:
         """Whether a body of that version is taken for the subresource, beside its own."""
         return api_version in _OTHER_VERSIONS.get(subresource, ())
+
+
+def _decoded(answer: Create, name: str) -> Create:
+    """`answer`, which gets bodies of its kind's form only; what is missing is for it to refuse."""
+
+    async def create(row: Resource, namespace: str, at: str, obj: Obj, context: Context) -> Obj:
+        group, version, kind, _ = subresource(row, name)
+        gvk = (group, version, kind) if version else (row.gvr.group, row.gvr.version, kind)
+        schemas.decode_as(gvk, obj, context)
+        return await answer(row, namespace, at, obj, context)
+
+    return create
 
 
 def _review(review: Review) -> Create:

@@ -14,7 +14,7 @@ from parkube.controlplane.registry.schemas.shapes import Findings, Shape
 from parkube.controlplane.registry.schemas.structural import Structural
 from parkube.kubeapi.errors import BadRequest, Cause, Obj
 
-__all__ = ["Findings", "Shape", "Structural", "decode", "shape", "shape_of_gvk", "structural"]
+__all__ = ["Findings", "Shape", "Structural", "decode", "decode_as", "shape", "shape_of_gvk", "structural"]
 
 _OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 _compiler = Compiler()
@@ -57,19 +57,23 @@ def decode(resource: Resource, obj: Obj, context: Context) -> list[Cause]:
     `context.warnings`, `Ignore` is silent. Raises `BadRequest` naming all wrong types, or under Strict all unknown
     fields.
     """
+    if resource.schema is None:
+        return decode_as((resource.gvr.group, resource.gvr.version, resource.kind), obj, context)
     found = Findings()
-    if resource.schema is not None:
-        _clean_metadata(obj, resource.kind, found)
-        found.unknown += structural(resource.schema).prune(obj)
-    else:
-        known = shape(resource)
-        if known is None or known.fast(obj):
-            return []
-        known.clean(obj, "", "", resource.kind, found)
-    if found.mistyped:
-        words = ", ".join(cause.message for cause in found.mistyped)
-        raise _cannot(resource, words, found.mistyped)
-    _tell_unknown(resource, found.unknown, context)
+    _clean_metadata(obj, resource.kind, found)
+    found.unknown += structural(resource.schema).prune(obj)
+    _tell(resource.gvr.version, resource.kind, found, context)
+    return []
+
+
+def decode_as(gvk: tuple[str, str, str], obj: Obj, context: Context) -> list[Cause]:
+    """`decode` for a built-in (group, version, kind) that no row has: the body of a subresource, a review."""
+    known = shape_of_gvk(*gvk)
+    if known is None or known.fast(obj):
+        return []
+    found = Findings()
+    known.clean(obj, "", "", gvk[2], found)
+    _tell(gvk[1], gvk[2], found, context)
     return found.missing
 
 
@@ -80,17 +84,18 @@ def _clean_metadata(obj: Obj, kind: str, found: Findings) -> None:
         known.clean(metadata, "metadata", "metadata", kind, found)
 
 
-def _tell_unknown(resource: Resource, unknown: list[str], context: Context) -> None:
+def _tell(version: str, kind: str, found: Findings, context: Context) -> None:
+    if found.mistyped:
+        words = [cause.message for cause in found.mistyped]
+        raise _cannot(version, kind, ", ".join(words), found.mistyped)
+    unknown = found.unknown
     if unknown and context.field_validation != "Ignore":
         words = [f'unknown field "{path}"' for path in unknown]
         if context.field_validation == "Strict":
             causes = [Cause("FieldValueInvalid", word, path) for word, path in zip(words, unknown, strict=True)]
-            raise _cannot(resource, "strict decoding error: " + ", ".join(words), causes)
+            raise _cannot(version, kind, "strict decoding error: " + ", ".join(words), causes)
         context.warnings.extend(words)
 
 
-def _cannot(resource: Resource, words: str, causes: list[Cause]) -> BadRequest:
-    version = resource.gvr.version
-    return BadRequest(
-        f'{resource.kind} in version "{version}" cannot be handled as a {resource.kind}: {words}', causes=causes
-    )
+def _cannot(version: str, kind: str, words: str, causes: list[Cause]) -> BadRequest:
+    return BadRequest(f'{kind} in version "{version}" cannot be handled as a {kind}: {words}', causes=causes)
