@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from itertools import count
 from pathlib import Path
 
@@ -53,7 +54,8 @@ class HollowRuntime:
 
     async def pods(self) -> list[PodObserved]:
         return [
-            PodObserved(p.uid, p.namespace, p.name, list(p.sandboxes), list(p.containers)) for p in self._pods.values()
+            PodObserved(p.uid, p.namespace, p.name, [copy(s) for s in p.sandboxes], [copy(c) for c in p.containers])
+            for p in self._pods.values()
         ]
 
     async def containers(self, namespace: str, pod: str, container: str = "") -> list[Container]:

@@ -28,6 +28,7 @@ from parkube.nodeagent.sync.statuses import Statuses
 from parkube.nodeagent.sync.worker import Worker
 
 log = logging.getLogger(__name__)
+_PATIENCE_S = 2.0  # for the API at start, before the checkpoint speaks
 RELIST_S = 20.0  # a look without a reason, should an event have been missed
 _AFTER_EVENT_S = (0.03, 0.15, 0.5, 2.0)
 _KIND = "pods"
@@ -202,11 +203,15 @@ class Pods:
         self._runtime.on_change(self._look_soon.set)
         with contextlib.suppress(RuntimeFault):
             await self.look()
-        self.restore()
-        self.informer.subscribe(self._on_pod)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.informer.run())
+                with contextlib.suppress(TimeoutError):  # the API knows more than the disk, when it answers
+                    async with asyncio.timeout(_PATIENCE_S):
+                        await self.informer.synced()
+                if not self.informer.has_synced:
+                    log.warning("the server does not answer: %d pods start from what the disk holds", self.restore())
+                self.informer.subscribe(self._on_pod)
                 group.create_task(self.statuses.run())
                 group.create_task(self._look_always())
                 group.create_task(self._when_synced())

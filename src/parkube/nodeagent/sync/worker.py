@@ -61,7 +61,7 @@ class Worker:
         self.desired = desired
         self.pod = desired.pod()
         self.memory = Memory(clock(), status=self.pod["status"])
-        self.status: Obj = {}
+        self.status: Obj = self.pod["status"]  # what the API holds already is not written again
         self.task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
