@@ -191,7 +191,7 @@ def parkube_image(name: str, lock: str, extra: tuple[tuple[str, str], ...], *com
     ]
     return Image(
         name, f"docker.io/parkube/{name}:dev", digest_of(sources),
-        (debian("python3", "ca-certificates", "tzdata"), python_layer(lock), own_code(*extra)),
+        (debian("python3", "ca-certificates", "libstdc++6", "tzdata"), python_layer(lock), own_code(*extra)),
         ("--config.env=PYTHONPATH=/opt/parkube", "--config.env=PYTHONDONTWRITEBYTECODE=1",
          "--config.env=PYTHONUNBUFFERED=1", "--config.env=USER=parkube",
          "--config.entrypoint=python3", "--config.entrypoint=-m", "--config.entrypoint=parkube.cli",

@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import kopf
 
@@ -16,9 +17,15 @@ from parkube.parking.operator.handlers import World, register
 from parkube.parking.operator.platform import Platform
 
 
+def login(**context: Any) -> kopf.ConnectionInfo | None:
+    """Who the operator is: the pod's service account, or the kubeconfig where it runs outside a cluster."""
+    return kopf.login_with_service_account(**context) or kopf.login_with_kubeconfig(**context)
+
+
 async def run(namespace: str, platform_url: str, public_url: str, token: str, image: str) -> None:
     """Serve the Garages of one namespace."""
     registry = kopf.OperatorRegistry()
+    kopf.on.login(registry=registry)(login)
     platform = Platform(platform_url, token)
     register(registry, World(Cluster(namespace), platform, public_url, image))
     settings = kopf.OperatorSettings()
