@@ -1,0 +1,154 @@
+"""Search over HTTP: 20 clients, the imported register (or the generated city), 10,000 live bookings. One JSON line.
+
+    python -m bench.parking_search [--clients 20] [--requests 500] [--bookings 10000]
+
+The platform runs as it does in use, a process of its own on SQLite; the clients are raw sockets, so that what they cost
+beside it on two cores is little. Each asks near a city's centre, scattered, for a window of its own. Latency in ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from socket import create_server
+
+from parkube.parking.adapters import city
+from parkube.parking.adapters.database import open_database
+from parkube.parking.domain.bookings import Booking, Quote, State
+from parkube.parking.domain.money import Money
+from parkube.parking.domain.times import Window
+from parkube.parking.main.wiring import new_id, now, open_platform
+
+REGISTER = Path(__file__).resolve().parents[2] / "shared" / "data" / "nl_npr_facilities_2019.csv"
+CENTRES = ((52.37, 4.89), (51.92, 4.48), (52.09, 5.12), (52.07, 4.30), (51.44, 5.47), (53.22, 6.56), (50.85, 5.69))
+LENGTHS = (45, 60, 120, 180, 300)
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="bench.parking_search", description=__doc__)
+    parser.add_argument("--clients", type=int, default=20)
+    parser.add_argument("--requests", type=int, default=500, help="of each client, after a warm-up of 50")
+    parser.add_argument("--bookings", type=int, default=10_000)
+    options = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory(prefix="parkube-bench-") as folder:
+        url = f"sqlite:///{folder}/platform.sqlite"
+        source = ["import-npr", str(REGISTER)] if REGISTER.exists() else ["city", "--garages", "5000"]
+        _parkube([*source, "--bookable", "--database-url", url])
+        garages, bookable = asyncio.run(_seed(url, options.bookings))
+        port = _free_port()
+        command = _command(["platform", "--database-url", url, "--listen", f"127.0.0.1:{port}"])
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as platform:
+            try:
+                took_s, latencies = asyncio.run(_load(port, options.clients, options.requests))
+            finally:
+                platform.terminate()
+    latencies.sort()
+    figures = {
+        "garages": garages,
+        "bookable": bookable,
+        "live_bookings": options.bookings,
+        "clients": options.clients,
+        "requests": len(latencies),
+        "per_second": round(len(latencies) / took_s),
+        "p50_ms": round(latencies[len(latencies) // 2] * 1000, 1),
+        "p99_ms": round(latencies[int(len(latencies) * 0.99)] * 1000, 1),
+        "max_ms": round(latencies[-1] * 1000, 1),
+    }
+    print(json.dumps(figures))
+    return 0
+
+
+async def _seed(url: str, count: int) -> tuple[int, int]:
+    """Live bookings on the garages that can be booked, over the next three days."""
+    chance = random.Random(1)
+    database = open_database(url)
+    platform = await open_platform(database)
+    garages = [known.garage for known in platform.index.all() if known.bookable]
+    begin = now().replace(microsecond=0)
+    async with database.writing() as transaction:
+        for _ in range(count):
+            garage = chance.choice(garages)
+            start = begin + timedelta(minutes=chance.randrange(3 * 24 * 60))
+            window = Window(start, start + timedelta(minutes=chance.choice(LENGTHS)))
+            quote = Quote(new_id("qt"), garage.id, window, Money(600), 104, (), garage.tariff, begin, window.end)
+            await transaction.add_quote(quote)
+            await transaction.add_booking(
+                Booking(
+                    new_id("bk"), garage.id, quote.id, window, State.BOOKED, Money(600), (), garage.tariff,
+                    new_id("gr"), "PK1.none.none", begin,
+                )
+            )  # fmt: skip
+    await database.close()
+    return len(platform.index), len(garages)
+
+
+async def _load(port: int, clients: int, requests: int) -> tuple[float, list[float]]:
+    await _ready(port)
+    await asyncio.gather(*(_client(port, 50, [], random.Random(-i - 1)) for i in range(clients)))
+    latencies: list[float] = []
+    began = time.perf_counter()
+    await asyncio.gather(*(_client(port, requests, latencies, random.Random(i)) for i in range(clients)))
+    return time.perf_counter() - began, latencies
+
+
+async def _client(port: int, requests: int, latencies: list[float], chance: random.Random) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    begin = datetime.now(UTC).replace(microsecond=0, second=0)
+    for _ in range(requests):
+        latitude, longitude = chance.choice(CENTRES if REGISTER.exists() else (city.CENTRE,))
+        start = begin + timedelta(minutes=chance.randrange(1, 2880))
+        end = start + timedelta(minutes=chance.choice(LENGTHS))
+        query = (
+            f"lat={latitude + chance.gauss(0, 0.02):.5f}&lon={longitude + chance.gauss(0, 0.03):.5f}"
+            f"&from={start:%Y-%m-%dT%H:%M:%SZ}&to={end:%Y-%m-%dT%H:%M:%SZ}&limit=20"
+        )
+        began = time.perf_counter()
+        writer.write(f"GET /api/v1/driver/garages?{query} HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        length = int(head.split(b"content-length: ", 1)[1].split(b"\r\n", 1)[0])
+        body = await reader.readexactly(length)
+        latencies.append(time.perf_counter() - began)
+        if not head.startswith(b"http/1.1 200") or body.count(b'"price_cents"') != 20:
+            raise RuntimeError(f"the search failed: {body[:300]!r}")
+    writer.close()
+
+
+async def _ready(port: int) -> None:
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.05)
+                continue
+            writer.close()
+            return
+
+
+def _command(argv: list[str]) -> list[str]:
+    run = "import sys; from parkube.parking.main import main; sys.exit(main(sys.argv[1:]))"
+    return [sys.executable, "-c", run, *argv]
+
+
+def _parkube(argv: list[str]) -> None:
+    subprocess.run(_command(argv), check=True, stdout=subprocess.DEVNULL)
+
+
+def _free_port() -> int:
+    with closing(create_server(("127.0.0.1", 0))) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
