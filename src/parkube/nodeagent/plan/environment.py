@@ -5,6 +5,7 @@ Source: API reference, EnvVar ($(NAME) expansion, fieldRef, resourceFieldRef) an
 
 from __future__ import annotations
 
+import math
 import re
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping
@@ -72,7 +73,7 @@ def resource(pod: Obj, ref: Obj, own_container: str, allocatable: Mapping[str, s
     if value is None and kind == "limits":
         value = allocatable.get(what)
     divisor = amount(ref.get("divisor") or "1") or amount("1")
-    return str(int(-(-amount(value) // divisor)))
+    return str(math.ceil(amount(value) / divisor))
 
 
 def service_variables(services: Iterable[tuple[str, str, list[tuple[str, int, str]]]]) -> dict[str, str]:

@@ -1,0 +1,184 @@
+"""The plan holds its rules whatever is seen: states that hypothesis makes up, and a simulated runtime under it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parkube.kubeapi.errors import Obj
+from parkube.nodeagent.plan import actions as act
+from parkube.nodeagent.plan import resources
+from parkube.nodeagent.plan.backoff import LIMIT_S, Backoff
+from parkube.nodeagent.plan.decide import decide
+from parkube.nodeagent.plan.environment import environment, expand, service_variables
+from parkube.nodeagent.plan.memory import Memory, ProbeView, Pull, PullState
+from parkube.nodeagent.plan.model import Container, ContainerPhase, PodObserved, Sandbox
+from parkube.nodeagent.plan.pods import pull_policy, spec_hash
+from parkube.nodeagent.plan.status import pod_status
+
+NOW = 1_800_000_000.0
+
+
+def make_pod(inits: int, mains: int, policy: str, deleting: bool, sidecar: bool) -> Obj:
+    init = [{"name": f"i{n}", "image": "app:1"} for n in range(inits)]
+    if sidecar and init:
+        init[0]["restartPolicy"] = "Always"
+    meta: Obj = {"name": "p", "namespace": "default", "uid": "u"}
+    if deleting:
+        meta |= {"deletionTimestamp": "2027-01-15T08:00:00Z", "deletionGracePeriodSeconds": 5}
+    containers = [{"name": f"c{n}", "image": "app:1"} for n in range(mains)]
+    return {
+        "metadata": meta, "status": {},
+        "spec": {"initContainers": init, "containers": containers, "restartPolicy": policy},
+    }  # fmt: skip
+
+
+pods = st.builds(
+    make_pod, st.integers(0, 3), st.integers(1, 3), st.sampled_from(["Always", "OnFailure", "Never"]), st.booleans(),
+    st.booleans(),
+)  # fmt: skip
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> tuple[Obj, PodObserved | None, Memory]:
+    pod = draw(pods)
+    memory = Memory(NOW - 100, volumes_ready=draw(st.booleans()))
+    seen = PodObserved("u", "default", "p")
+    for attempt in range(draw(st.integers(0, 2))):
+        seen.sandboxes.append(Sandbox(f"s{attempt}", attempt, draw(st.booleans()), NOW - 50, ("10.42.0.9",)))
+    names = [c["name"] for c in [*pod["spec"]["initContainers"], *pod["spec"]["containers"]]]
+    number = 0
+    for name in names:
+        for attempt in range(draw(st.integers(0, 2)) if seen.sandboxes else 0):
+            number += 1
+            phase = draw(st.sampled_from(list(ContainerPhase)))
+            ended = phase is ContainerPhase.EXITED
+            seen.containers.append(Container(
+                f"x{number}", name, attempt, phase, draw(st.sampled_from(seen.sandboxes)).id, "app:1", "sha256:1",
+                spec_hash({"name": name, "image": "app:1"}), "", NOW - 40, NOW - 30,
+                NOW - draw(st.integers(0, 20)) if ended else 0, draw(st.sampled_from([0, 1, 137])) if ended else 0,
+            ))  # fmt: skip
+        if draw(st.booleans()):
+            memory.pulls[name] = Pull(draw(st.sampled_from(list(PullState))), "sha256:1", retry_at=NOW + 5)
+    if draw(st.booleans()):
+        memory.probes = {
+            c.id: ProbeView(draw(st.booleans()), draw(st.booleans()), draw(st.booleans())) for c in seen.containers
+        }
+    return pod, seen if seen.sandboxes else None, memory
+
+
+@given(worlds())
+@settings(max_examples=400)
+def test_no_state_of_the_world_makes_it_break_its_rules(world: tuple[Obj, PodObserved | None, Memory]) -> None:
+    pod, seen, memory = world
+    decision = decide(pod, seen, memory, NOW)
+    starts = [a for a in decision.actions if isinstance(a, act.StartContainer)]
+    kills = [a for a in decision.actions if isinstance(a, act.KillContainer)]
+    running = {c.name for c in seen.containers if c.phase is ContainerPhase.RUNNING} if seen else set()
+    current = seen.sandbox if seen else None
+    mine = [c for c in seen.containers if current and c.sandbox_id == current.id] if seen else []
+    here = {c.name for c in mine}
+    for start in starts:
+        newest = max((c for c in mine if c.name == start.container), key=lambda c: c.attempt, default=None)
+        assert newest is None or newest.phase in (ContainerPhase.EXITED, ContainerPhase.CREATED)
+        assert newest is None or start.attempt > newest.attempt
+    if pod["metadata"].get("deletionTimestamp"):
+        assert not starts
+        assert not [a for a in decision.actions if isinstance(a, act.RunSandbox | act.EnsureImage)]
+        assert any(isinstance(a, act.Finish) for a in decision.actions) or kills
+        assert all(k.grace_s == 5 for k in kills)
+    if starts:
+        assert current is not None
+        assert current.ready
+    if any(not a.init for a in starts):
+        plain = [c["name"] for c in pod["spec"]["initContainers"] if c.get("restartPolicy") != "Always"]
+        begun = any(c["name"] in here for c in pod["spec"]["containers"])
+        assert seen is not None
+        assert begun or all(seen.latest(name) is not None for name in plain)
+    if not decision.actions and not decision.wake_at:
+        pulling = any(p.state is PullState.PULLING for p in memory.pulls.values())
+        assert running or pulling, "nothing runs, nothing is done, and nothing will wake us"
+    assert not decision.wake_at or decision.wake_at > NOW
+    assert decide(pod, seen, memory, NOW).actions == decision.actions
+
+
+@given(worlds())
+@settings(max_examples=200)
+def test_every_status_is_whole_and_keeps_its_times(
+    world: tuple[Obj, PodObserved | None, Memory],
+) -> None:
+    pod, seen, memory = world
+    status = pod_status(pod, seen, memory, NOW, ("192.0.2.1",))
+    assert status["phase"] in ("Pending", "Running", "Succeeded", "Failed")
+    assert len(status["containerStatuses"]) == len(pod["spec"]["containers"])
+    for entry in status["containerStatuses"]:
+        assert len(entry["state"]) == 1
+        assert not entry["ready"] or "running" in entry["state"]
+    ready = {c["type"]: c["status"] for c in status["conditions"]}
+    assert (ready["Ready"] == "True") <= (ready["ContainersReady"] == "True")
+    memory.status = status
+    again = pod_status(pod, seen, memory, NOW + 60, ("192.0.2.1",))
+    assert [c["lastTransitionTime"] for c in again["conditions"] if c["status"] == ready[c["type"]]] == [
+        c["lastTransitionTime"] for c, a in zip(status["conditions"], again["conditions"], strict=True)
+        if a["status"] == c["status"]
+    ]  # fmt: skip
+
+
+@given(st.lists(st.floats(0, 400), min_size=1, max_size=30))
+def test_back_off_grows_is_bounded_and_is_forgotten(gaps: list[float]) -> None:
+    backoff, now = Backoff(), NOW
+    for gap in gaps:
+        before = backoff.delay
+        now += gap
+        assert now <= backoff.until(now, now) <= now + LIMIT_S
+        backoff.next(now)
+        assert before <= backoff.delay <= LIMIT_S
+    assert backoff.until(now + 700, now + 700) == now + 700
+
+
+def test_references_in_the_environment_are_expanded_as_the_api_says() -> None:
+    known = {"A": "1", "B": "$(A)"}
+    assert expand("$(A) $(B) $$(A) $(NO) $ $(", known) == "1 $(A) $(A) $(NO) $ $("
+    pod: Obj = {
+        "metadata": {"name": "p", "namespace": "n", "labels": {"app": "x"}},
+        "spec": {"containers": [{"name": "c", "resources": {"requests": {"memory": "64Mi"}}}]},
+    }
+    container: Obj = {
+        "name": "c",
+        "env": [
+            {"name": "PORT", "value": "80"},
+            {"name": "URL", "value": "http://$(HOST):$(PORT)"},
+            {"name": "APP", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['app']"}}},
+            {"name": "MEM", "valueFrom": {"resourceFieldRef": {"resource": "requests.memory", "divisor": "1Mi"}}},
+            {"name": "ALL", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
+        ],
+    }
+    found = dict(environment(pod, container, lambda *_: None, {"HOST": "web"}, {}, {"cpu": "1500m"}))
+    assert found["URL"] == "http://web:80"
+    assert (found["APP"], found["MEM"], found["ALL"]) == ("x", "64", "2")
+
+
+def test_service_variables_are_those_of_kubernetes() -> None:
+    found = service_variables([("kube-dns", "10.43.0.10", [("dns", 53, "UDP"), ("", 53, "TCP")])])
+    assert found["KUBE_DNS_SERVICE_HOST"] == "10.43.0.10"
+    assert found["KUBE_DNS_SERVICE_PORT_DNS"] == "53"
+    assert found["KUBE_DNS_PORT"] == "udp://10.43.0.10:53"
+    assert found["KUBE_DNS_PORT_53_TCP_ADDR"] == "10.43.0.10"
+
+
+def test_resources_become_cgroup_figures() -> None:
+    limits: dict[str, Any] = {"cpu": "250m", "memory": "64Mi"}
+    guaranteed: Obj = {"metadata": {}, "spec": {"containers": [{"name": "c", "resources": {"limits": limits}}]}}
+    assert resources.qos_class(guaranteed) == "Guaranteed"
+    container = guaranteed["spec"]["containers"][0]
+    assert resources.cpu_shares(resources.cpu_millis(container, "requests")) == 256
+    assert resources.cpu_quota(resources.cpu_millis(container, "limits")) == 25_000
+    assert resources.memory_bytes(container, "limits") == 64 * 1024 * 1024
+    burst: Obj = {"metadata": {}, "spec": {"containers": [{"name": "c", "resources": {"requests": {"memory": "1Gi"}}}]}}
+    assert resources.qos_class(burst) == "Burstable"
+    assert resources.oom_score_adj(burst, burst["spec"]["containers"][0], 4 << 30) == 750
+    assert pull_policy({"name": "c", "image": "host:5000/app"}) == "Always"
+    assert pull_policy({"name": "c", "image": "host:5000/app:1"}) == "IfNotPresent"
+    assert pull_policy({"name": "c", "image": "app@sha256:0"}) == "IfNotPresent"
