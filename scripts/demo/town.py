@@ -95,16 +95,20 @@ class Town:
             )  # fmt: skip
         if done.returncode:
             raise DemoError(f"the import failed: {(done.stderr or done.stdout).strip()[-800:]}")
-        return done.stdout.strip().splitlines()[-1] if done.stdout.strip() else "imported"
+        return done.stdout.strip().splitlines()[0] if done.stdout.strip() else "imported"
 
     def choose_garages(self) -> dict[str, Any]:
         """A garage of the register for each site, the nearest to the centre with enough bays."""
         at = f"lat={CENTRE[0]}&lon={CENTRE[1]}&limit=60"
         if not REGISTER.exists():
             at = "limit=60"
-        found = [g for g in self.ask(f"/api/v1/driver/garages?{at}")["items"] if (g.get("capacity") or 0) >= 20]
-        if len(found) < len(self.cluster.sites):
-            raise DemoError("the register holds too few garages with bays near the centre")
+        found: list[dict[str, Any]] = []
+
+        def enough() -> bool:
+            found[:] = [g for g in self.ask(f"/api/v1/driver/garages?{at}")["items"] if (g.get("capacity") or 0) >= 20]
+            return len(found) >= len(self.cluster.sites)
+
+        self.cluster.wait("the search for garages with bays near the centre", enough, within_s=60)
         return dict(zip(self.cluster.sites, found, strict=False))
 
     def open_garage(self, site: str, garage: dict[str, Any]) -> None:

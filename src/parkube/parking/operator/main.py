@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import kopf
@@ -17,9 +18,21 @@ from parkube.parking.operator.handlers import World, register
 from parkube.parking.operator.platform import Platform
 
 
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
 def login(**context: Any) -> kopf.ConnectionInfo | None:
-    """Who the operator is: the pod's service account, or the kubeconfig where it runs outside a cluster."""
-    return kopf.login_with_service_account(**context) or kopf.login_with_kubeconfig(**context)
+    """Who the operator is: the pod's service account, or the kubeconfig where it runs outside a cluster.
+
+    The API server's address comes from the environment, so that no cluster DNS is needed.
+    """
+    host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+    if not host or not (SERVICE_ACCOUNT / "token").exists():
+        return kopf.login_with_kubeconfig(**context)
+    return kopf.ConnectionInfo(
+        server=f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}",
+        ca_path=str(SERVICE_ACCOUNT / "ca.crt"), token=(SERVICE_ACCOUNT / "token").read_text().strip(), scheme="Bearer",
+    )  # fmt: skip
 
 
 async def run(namespace: str, platform_url: str, public_url: str, token: str, image: str) -> None:
