@@ -59,7 +59,7 @@ class _Connection(asyncio.Protocol):
         self.headers: dict[str, str] = {}
         self.chunks: deque[bytes] = deque()
         self.waiting_bytes = 0
-        self.answered = self.complete = False
+        self.answered = self.complete = self.keep = False
         self._wake: asyncio.Event = asyncio.Event()
 
     # -- the transport's side
@@ -109,6 +109,7 @@ class _Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self.answered:
             self.complete = True
+            self.keep = bool(self._parser.should_keep_alive())  # the parser forgets it after this call
 
     # -- the client's side
 
@@ -119,7 +120,7 @@ class _Connection(asyncio.Protocol):
     @property
     def reusable(self) -> bool:
         return (
-            self.complete and not self.lost and self.error is None and bool(self._parser.should_keep_alive())
+            self.complete and self.keep and not self.lost and self.error is None
             and self.transport is not None and not self.transport.is_closing()
         )  # fmt: skip
 
