@@ -59,7 +59,7 @@ def sandbox_spec(pod: Obj, attempt: int, node: NodeFacts) -> SandboxSpec:
         sysctls[entry["name"]] = str(entry["value"])
     return SandboxSpec(
         uid=meta["uid"], namespace=meta["namespace"], name=meta["name"], attempt=attempt,
-        hostname=hostname(pod, node.name), sysctls=sysctls,
+        hostname="" if host_network else hostname(pod, node.name), sysctls=sysctls,
         log_directory=names.log_directory(node.logs_dir, meta["namespace"], meta["name"], meta["uid"]),
         labels={**(meta.get("labels") or {}), **names.pod_labels(meta["namespace"], meta["name"], meta["uid"])},
         annotations=meta.get("annotations") or {},
