@@ -28,6 +28,8 @@ from parkube.kubeapi.errors import Conflict, NotFound, Obj
 from parkube.kubeapi.objects import rfc3339, split_key
 from parkube.kubeapi.recorder import Reference
 
+_NEW_S = 60.0
+
 
 class NodeLifecycle(Reconciler):
     """Marks silent nodes Unknown and keeps the taints that follow from nodes' conditions."""
@@ -60,8 +62,9 @@ class NodeLifecycle(Reconciler):
             return
         if old is None:
             self._times.setdefault(key, Times(loop_time(), False))
-            about = Reference("v1", "Node", "", key, key)
-            self.recorder.normal(about, "RegisteredNode", f"Node {key} event: Registered Node {key} in Controller")
+            if self.clock() - new.created < _NEW_S:  # else thousands of old nodes would be told of at every start
+                text = f"Node {key} event: Registered Node {key} in Controller"
+                self.recorder.normal(Reference("v1", "Node", "", key, key), "RegisteredNode", text)
         elif (old.ready, old.conditions) != (new.ready, new.conditions) and new.ready == "True":
             seen = self._times.get(key)
             self._times[key] = Times(loop_time(), seen.reported if seen else False)
