@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -165,6 +166,70 @@ async def test_a_node_joins_and_both_ends_open_streams(server: tuple[Server, str
             break
         await asyncio.sleep(0.01)
     assert server[0].tunnels.get("raspberrypi") is None
+
+
+async def connected(server: tuple[Server, str], identity: Identity) -> tuple[Uplink, asyncio.Task[None]]:
+    uplink = Uplink(server[1], identity, Hello, rng=random.Random(1))
+    running = asyncio.create_task(uplink.run())
+    await uplink.wait_connected()
+    return uplink, running
+
+
+async def ended(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_the_newer_tunnel_of_a_node_takes_the_place_of_the_older(
+    server: tuple[Server, str], tmp_path: Path
+) -> None:
+    identity = await joined(server, tmp_path)
+    older, first = await connected(server, identity)
+    newer, second = await connected(server, identity)
+    async with asyncio.timeout(5):
+        while older.connected:
+            await asyncio.sleep(0.01)
+    assert newer.connected
+    assert len(server[0].tunnels) == 1
+    await ended(first, second)
+
+
+async def test_a_silent_agent_is_dropped_and_a_living_one_is_not(server: tuple[Server, str], tmp_path: Path) -> None:
+    uplink, running = await connected(server, await joined(server, tmp_path))
+    tunnels = server[0].tunnels
+    tunnels.sweep()
+    _, get = await uplink.dial(lambda: Get("/whoami"))
+    await get.done
+    tunnels.sweep()
+    assert tunnels.get("raspberrypi") is not None
+    tunnels.sweep()
+    async with asyncio.timeout(5):
+        while uplink.connected:
+            await asyncio.sleep(0.01)
+    await ended(running)
+
+
+async def test_a_silent_server_is_asked_and_then_dropped(
+    server: tuple[Server, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("parkube.nodeagent.join.uplink.WATCH_S", 0.05)
+    uplink, running = await connected(server, await joined(server, tmp_path))
+    await asyncio.sleep(0.3)
+    assert uplink.connected, "it answered the pings"
+    tunnel = server[0].tunnels.get("raspberrypi")
+    assert tunnel is not None
+    monkeypatch.setattr(type(tunnel.mux), "data_received", lambda self, data: None)  # neither end hears anything
+    async with asyncio.timeout(5):
+        while uplink.connected:
+            await asyncio.sleep(0.01)
+    monkeypatch.undo()
+    await ended(running)
+
+
+async def test_only_a_node_may_open_a_tunnel(server: tuple[Server, str]) -> None:
+    with pytest.raises(Forbidden, match='user "bob" is no node'):
+        server[0].tunnels.adopt(User("bob", ("system:authenticated",)), lambda protocol: None)  # type: ignore[arg-type,return-value]
 
 
 async def test_a_second_start_asks_nobody(server: tuple[Server, str], tmp_path: Path) -> None:

@@ -42,8 +42,6 @@ class Tunnels:
     def __init__(self, accept: Callable[[User], asyncio.Protocol]) -> None:
         self._accept = accept
         self._by_node: dict[str, Tunnel] = {}
-        self._listeners: list[Callable[[str, bool], None]] = []
-        self._closed = False
 
     def get(self, node: str) -> Tunnel | None:
         """The node's tunnel, if it is connected."""
@@ -66,10 +64,6 @@ class Tunnels:
                 raise ServiceUnavailable(f'node "{node}" cannot be reached: {exc}') from exc
         raise ServiceUnavailable(f'node "{node}" is not connected to this server: its agent is down or cut off')
 
-    def on_change(self, listener: Callable[[str, bool], None]) -> None:
-        """Call `listener(node, connected)` whenever a tunnel comes or goes."""
-        self._listeners.append(listener)
-
     def adopt(self, user: User, hijack: Hijack) -> Mux:
         """Make a tunnel of the connection on which `user` asked for it. `hijack` gives the raw transport to a
         protocol. An older tunnel of the same node is dropped. Raises `Forbidden` when the user is no node."""
@@ -81,7 +75,6 @@ class Tunnels:
         def lost(exc: Exception | None) -> None:
             if tunnel is not None and self._by_node.get(node) is tunnel:
                 del self._by_node[node]
-                self._tell(node, False)
 
         mux = Mux(lambda: self._accept(user), dialled=False, on_lost=lost)
         transport = hijack(_Handover(mux))
@@ -91,7 +84,6 @@ class Tunnels:
         self._by_node[node] = tunnel
         if older is not None:
             older.mux.abort()
-        self._tell(node, True)
         return mux
 
     async def watch_over(self) -> None:
@@ -112,10 +104,6 @@ class Tunnels:
         """Close all tunnels; agents will dial again."""
         for tunnel in list(self._by_node.values()):
             tunnel.mux.close()
-
-    def _tell(self, node: str, connected: bool) -> None:
-        for listener in self._listeners:
-            listener(node, connected)
 
 
 class _Handover(asyncio.Protocol):
