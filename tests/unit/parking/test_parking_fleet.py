@@ -14,6 +14,9 @@ import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 
+from parkube.parking.operator.desired import platform_body
+from parkube.parking.operator.platform import Platform as OperatorsPlatform
+from parkube.parking.operator.status import verified_value
 from parkube.parking.services import keeping, verification
 from tests.fakes.parking import OPERATOR, FakeGarage, World, ok, problem
 
@@ -189,3 +192,29 @@ async def test_another_process_takes_garages_in_and_this_one_notices(world: Worl
     assert await keeping.refresh(world.platform) is True
     assert len(world.platform.index) == 5
     assert await keeping.refresh(world.platform) is False
+
+
+async def test_the_operator_program_and_this_platform_understand_each_other(world: World) -> None:
+    spec = {
+        "displayName": "Garage Waag",
+        "location": {"latitude": 52.25, "longitude": 6.16, "city": "Deventer"},
+        "bays": [{"kind": "standard", "count": 30}, {"kind": "ev", "count": 4}],
+        "gates": [{"name": "entry", "direction": "in"}, {"name": "door", "direction": "pedestrian"}],
+    }
+    tariff = {
+        "name": "Centre",
+        "vatPercent": "21",
+        "steps": [{"fromMinutes": 0, "everyMinutes": 20, "priceCents": 100}],
+        "dayCapCents": 2400,
+        "capWindow": "calendar_day",
+    }
+    transport = httpx.ASGITransport(app=world.app)
+    program = OperatorsPlatform("http://platform", "operator-token", transport)
+    await program.put_garage("nl-waag", platform_body(spec, tariff, "pi-1"))
+    assert len(await program.new_token("nl-waag")) > 40
+    cycle = await program.verify("nl-waag")
+    assert (cycle.ok, cycle.step, verified_value(cycle)) == (False, "link", "Unknown")
+    assert (await program.seen("nl-waag"))["freeBays"] == 34
+    await program.close()
+    quote = await world.quote("nl-waag", hours=10)
+    assert (quote["price_cents"], quote["lines"][0]["text"][:7]) == (2400, "day cap")
