@@ -165,7 +165,7 @@ class FakeClient:
         if at < self._floor:
             raise Expired(f"too old resource version: {at} ({self._floor})")
         while True:
-            for revision, changed, kind, obj, before in [entry for entry in self._history if entry[0] > at]:
+            for revision, changed, kind, obj, before in self._history[at:]:  # an entry a revision
                 at = revision
                 if changed != gvr:
                     continue
