@@ -200,6 +200,12 @@ def test_scaling_down_takes_the_least_useful_pods_and_orphans_are_adopted() -> N
             strange["metadata"]["labels"].pop("app")
             c.client.put(PODS, strange)  # no longer selected: let go, and replaced
             await c.until(lambda: len(c.pods()) == 3)
+            bare = next(p for p in c.pods() if "app" in p["metadata"]["labels"])
+            bare["metadata"] = {"name": "bare", "namespace": "default", "labels": bare["metadata"]["labels"]}
+            c.client.put(PODS, bare)  # selected and nobody's: taken in, and then there is one too many
+            await asyncio.sleep(1)
+            chosen = [p["metadata"] for p in c.pods() if "app" in p["metadata"]["labels"]]
+            assert [len(m["ownerReferences"]) for m in chosen] == [1, 1]
             free = await c.client.get(PODS, strange["metadata"]["name"], "default")
             assert not free["metadata"].get("ownerReferences")
 
@@ -210,7 +216,7 @@ def _set(template: bytes, replicas: int, available: int, created: float) -> Repl
     empty = shared_labels({})
     return ReplicaSetInfo(
         "default", f"s{template.decode()}", "u", "1", empty, (), created, False, 1, 1, replicas, replicas, available,
-        min(available, replicas), 1, "", -1, -1, b"", 0, template, ("", "", ""),
+        min(available, replicas), 1, "", -1, -1, b"", 0, template, ("", "", ""), b"null",
     )  # fmt: skip
 
 

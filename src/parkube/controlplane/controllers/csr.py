@@ -9,7 +9,7 @@ The signer names are Kubernetes' own; requests for any other signer are left to 
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import ClassVar, NamedTuple
 
 from cryptography import x509
@@ -17,8 +17,8 @@ from cryptography.x509.oid import NameOID
 
 from parkube.controlplane.controllers.options import Options, SignCsr
 from parkube.controlplane.controllers.runner import Env, Reconciler
-from parkube.kubeapi.client import CSRS, GVR
-from parkube.kubeapi.errors import Obj
+from parkube.kubeapi.client import CSRS, GVR, NODES
+from parkube.kubeapi.errors import NotFound, Obj
 from parkube.kubeapi.objects import rfc3339
 
 CLIENT_KUBELET = "kubernetes.io/kube-apiserver-client-kubelet"
@@ -53,8 +53,8 @@ def read_request(pem: bytes) -> Subject:
     return Subject(names[0] if names else "", groups, dns, ips, len(san) != len(dns) + len(ips))
 
 
-def approvable(spec: Obj, subject: Subject) -> str:
-    """Why a request may be approved without a person; empty: it may not."""
+def approvable(spec: Obj, subject: Subject, addresses: Collection[str] = ()) -> str:
+    """Why a request may be approved without a person; empty: it may not. `addresses`: those of the node that asks."""
     usages = set(spec.get("usages") or ())
     groups = spec.get("groups") or ()
     node = subject.common_name.startswith("system:node:") and subject.organizations == ("system:nodes",)
@@ -72,7 +72,7 @@ def approvable(spec: Obj, subject: Subject) -> str:
             return "Auto approving kubelet client certificate after SubjectAccessReview."
     if spec.get("signerName") == SERVING_KUBELET and {"server auth"} <= usages <= _SERVER_USAGES:
         name = subject.common_name.removeprefix("system:node:")
-        if own and (subject.dns or subject.ips) and all(d == name or d.startswith(name + ".") for d in subject.dns):
+        if own and (subject.dns or subject.ips) and {*subject.dns, *subject.ips} <= {name, *addresses}:
             return "Auto approving the serving certificate of a node that asks for itself."
     return ""
 
@@ -100,7 +100,7 @@ class CsrController(Reconciler):
     """Approves and signs."""
 
     name: ClassVar[str] = "certificates"
-    inputs: ClassVar[tuple[GVR, ...]] = (CSRS,)
+    inputs: ClassVar[tuple[GVR, ...]] = (CSRS, NODES)
     outputs: ClassVar[tuple[GVR, ...]] = (CSRS,)
 
     def __init__(self, env: Env, options: Options) -> None:
@@ -127,12 +127,22 @@ class CsrController(Reconciler):
             await self._fail(csr, f"the request cannot be read: {error}")
             return None
         if "Approved" not in kinds:
-            why = approvable(spec, subject)
+            why = approvable(spec, subject, await self._addresses(spec))
             if not why:
                 return None
             csr = await self._condition(csr, "Approved", "AutoApproved", why, "approval")
         await self._issue(csr, pem, spec, subject)
         return None
+
+    async def _addresses(self, spec: Obj) -> set[str]:
+        """What the API knows as addresses of the node that asks for a serving certificate."""
+        if spec.get("signerName") != SERVING_KUBELET:
+            return set()
+        try:
+            node = await self.client.get(NODES, str(spec.get("username") or "").removeprefix("system:node:"))
+        except NotFound:
+            return set()
+        return {str(a.get("address")) for a in (node.get("status") or {}).get("addresses") or ()}
 
     async def _issue(self, csr: Obj, pem: bytes, spec: Obj, subject: Subject) -> None:
         why = refusal(spec, subject)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+import orjson
 
 from parkube.controlplane.controllers.runner import Env, Expectations
 from parkube.kubeapi.client import PODS, Client
@@ -10,6 +13,7 @@ from parkube.kubeapi.compact import PodInfo
 from parkube.kubeapi.errors import ApiError, Forbidden, NotFound, Obj
 from parkube.kubeapi.objects import copy, owner_reference
 from parkube.kubeapi.recorder import Reference, Voice
+from parkube.kubeapi.selectors import LabelSelector
 
 
 def pod_from(owner: Obj, template: Obj) -> Obj:
@@ -66,6 +70,11 @@ class PodControl:
             self._recorder.warning(about, "FailedDelete", f"Error deleting: {error.message}")
             raise
         self._recorder.normal(about, "SuccessfulDelete", f"Deleted pod: {pod.name}")
+
+
+def selects(selector: bytes, labels: Mapping[str, str]) -> bool:
+    """Whether a label selector, kept as the JSON of its object, means these labels."""
+    return LabelSelector.from_object(orjson.loads(selector)).matches(labels)
 
 
 async def adopt(client: Client, pod: PodInfo, owner: Obj) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import ClassVar, NamedTuple
 
 from parkube.controlplane.controllers.deployments.model import ReplicaSetInfo
-from parkube.controlplane.controllers.pods import PodControl, adopt, release
+from parkube.controlplane.controllers.pods import PodControl, adopt, release, selects
 from parkube.controlplane.controllers.runner import Env, Expectations, Reconciler, in_flight, slow_start
 from parkube.kubeapi.client import GVR, PODS, REPLICASETS
 from parkube.kubeapi.compact import PodInfo, available, ready_first
@@ -97,7 +97,7 @@ class ReplicaSetController(Reconciler):
     def _offer(self, pod: PodInfo) -> None:
         """A pod that nobody owns: whichever ReplicaSet selects it may take it in."""
         for key, info in self.views.replicasets.items():
-            if info.namespace == pod.namespace and any(pod.labels.get(k) == v for k, v in info.labels.items()):
+            if info.namespace == pod.namespace and selects(info.selector, pod.labels):
                 self.queue.add(key)
 
     async def reconcile(self, key: str) -> float | None:

@@ -7,7 +7,7 @@ from typing import ClassVar, NamedTuple
 
 from parkube.controlplane.controllers.daemonsets.history import History
 from parkube.controlplane.controllers.daemonsets.plan import Fit, Plan, hash_labels, pinned_spec, plan, status, wanted
-from parkube.controlplane.controllers.pods import PodControl, adopt, pod_from, release
+from parkube.controlplane.controllers.pods import PodControl, adopt, pod_from, release, selects
 from parkube.controlplane.controllers.runner import Env, Expectations, Reconciler, in_flight, loop_time, slow_start
 from parkube.controlplane.controllers.views import CONTROLLERREVISIONS, Trace
 from parkube.kubeapi.client import DAEMONSETS, GVR, NODES, PODS
@@ -61,6 +61,10 @@ class DaemonSetController(Reconciler):
             if owner.kind == "DaemonSet":
                 self._pods.heard(owner.uid, key, new)
                 self.queue.add_after(f"{pod.namespace}/{owner.name}", self._patience(owner.uid))
+        if new is not None and not new.deleting and new.controller is None:  # whoever selects it may take it in
+            for daemonset, trace in self.views.daemonsets.items():
+                if split_key(daemonset)[0] == new.namespace and selects(trace.selector, new.labels):
+                    self.queue.add(daemonset)
 
     def _patience(self, uid: str) -> float:
         """How long to gather events before the next look: up to 1 s for a thousand pods."""

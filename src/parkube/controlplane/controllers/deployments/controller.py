@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import orjson
-
 from parkube.controlplane.controllers.deployments.model import (
     DESIRED,
     HASH_LABEL,
@@ -22,6 +20,7 @@ from parkube.controlplane.controllers.deployments.model import (
 )
 from parkube.controlplane.controllers.deployments.plan import Plan, plan
 from parkube.controlplane.controllers.deployments.status import progress_deadline, status
+from parkube.controlplane.controllers.pods import selects
 from parkube.controlplane.controllers.runner import Env, Reconciler
 from parkube.controlplane.controllers.views import Trace
 from parkube.kubeapi.client import DEPLOYMENTS, GVR, PODS, REPLICASETS
@@ -76,8 +75,7 @@ class DeploymentController(Reconciler):
         return [
             key
             for key, trace in self.views.deployments.items()
-            if key.startswith(info.namespace + "/")
-            and LabelSelector.from_object(orjson.loads(trace.selector)).matches(info.labels)
+            if key.startswith(info.namespace + "/") and selects(trace.selector, info.labels)
         ]
 
     def _pod_changed(self, kind: str, key: str, old: PodInfo | None, new: PodInfo | None) -> None:

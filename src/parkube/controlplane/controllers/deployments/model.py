@@ -78,6 +78,7 @@ class ReplicaSetInfo(NamedTuple):
     min_ready: int
     template: bytes  # digest
     failure: tuple[str, str, str]  # status, reason, message of ReplicaFailure
+    selector: bytes  # as JSON
 
     @property
     def key(self) -> str:
@@ -139,6 +140,7 @@ def replicaset_info(obj: Obj) -> ReplicaSetInfo:
         _int(spec.get("minReadySeconds")),
         template_digest(spec.get("template") or {}),
         failure,
+        orjson.dumps(spec.get("selector")),
     )
 
 
