@@ -185,7 +185,8 @@ class GarbageCollector(Reconciler):
                 self._changed(gvr, key, info, None)
         for gvr in wanted:
             try:
-                await asyncio.wait_for(self._informers[gvr].synced(), 10.0)
+                async with asyncio.timeout(10.0):  # not wait_for, which loses a cancellation in Python 3.11
+                    await self._informers[gvr].synced()
             except TimeoutError:
                 continue  # one resource that cannot be listed must not stop all others
 

@@ -14,7 +14,7 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Collection, Coroutine
 from typing import Any
 
 from parkube.controlplane import pki as pki_room
@@ -30,6 +30,7 @@ from parkube.kubeapi.recorder import Recorder
 log = logging.getLogger(__name__)
 
 BACKLOG = 2048
+GOODBYE, GOODBYES = 25.0, 2  # seconds that background work has to end, and how often it is told
 GC_THRESHOLD = (10_000, 25, 25)  # what is kept is bytes without cycles: look for garbage seldom
 HANDSHAKE = 30.0  # seconds
 
@@ -120,9 +121,18 @@ async def _background(server: Server) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        await _end(tasks)
+
+
+async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel all; a job that lets a cancellation pass is told again, and at last left behind."""
+    for _ in range(GOODBYES):
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        _, tasks = await asyncio.wait(tasks, timeout=GOODBYE)
+        if not tasks:
+            return
+    log.error("left behind: %s", ", ".join(task.get_name() for task in tasks))
 
 
 def _loops(server: Server) -> list[Coroutine[Any, Any, None]]:
