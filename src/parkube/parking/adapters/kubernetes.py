@@ -43,14 +43,14 @@ class KubernetesCluster:
 
     async def run(self) -> None:
         """Lists and watches."""
-        client = self._client or AsyncClient(config=KubeConfig.from_env())
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_keep("nodes", lambda: self._follow(client, Node, self._nodes, _node, NODE)))
-            tasks.create_task(_keep("garages", lambda: self._follow(client, Garage, self._garages, _garage, FLEET)))
+            tasks.create_task(_keep("nodes", lambda: self._follow(Node, self._nodes, _node, NODE)))
+            tasks.create_task(_keep("garages", lambda: self._follow(Garage, self._garages, _garage, FLEET)))
 
-    async def _follow(
-        self, client: Any, resource: Any, known: dict[str, Any], read: Callable[[Any], Any], topic: str
-    ) -> None:
+    async def _follow(self, resource: Any, known: dict[str, Any], read: Callable[[Any], Any], topic: str) -> None:
+        if self._client is None:
+            self._client = AsyncClient(config=KubeConfig.from_env())
+        client: Any = self._client
         # "*" is every namespace; a cluster-wide resource has none.
         where = {"namespace": "*"} if resource is Garage else {}
         listed = client.list(resource, **where)
