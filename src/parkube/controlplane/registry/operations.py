@@ -169,7 +169,9 @@ class Registry:
     ) -> Obj:
         """Read, change, write; again when another writer came between. `change` gets a copy and may change it; with
         the subresource `scale` it gets and gives a Scale, and so does this."""
+        warned = len(ctx.warnings)
         for _ in range(_ATTEMPTS):
+            del ctx.warnings[warned:]  # those of an attempt that came to nothing
             cache, stored = self._current(r, namespace, name)
             view = in_version(r, stored)
             old = view.object()
