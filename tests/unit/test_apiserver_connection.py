@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
 
 import orjson
 import pytest
 
 from parkube.controlplane.apiserver.connection import IDLE, MAX_BODY, Connection
 from parkube.controlplane.apiserver.http import Request, Response, Stream
+from parkube.controlplane.apiserver.node_streams import send
+from parkube.controlplane.tunnel.answers import Answer
 from tests.fakes.transport import FakeTransport
 
 
@@ -150,6 +153,29 @@ async def test_a_stream_hears_that_its_client_left(served: Served) -> None:
     served.streams[0].end()
     assert gone == [1]
     assert served.transport.take() == b""
+
+
+async def test_a_follower_that_leaves_ends_what_it_followed() -> None:
+    ended = asyncio.Event()
+
+    async def quiet() -> AsyncIterator[bytes]:
+        try:
+            yield b"one line"
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async def handle(request: Request) -> Response | None:
+        return await send(request, Answer(200, chunks=quiet()))
+
+    connection = Connection(handle, set())
+    transport = FakeTransport(connection)
+    transport.feed(b"GET /log HTTP/1.1\r\n\r\n")
+    while b"one line" not in transport.out:
+        await asyncio.sleep(0)
+    connection.connection_lost(None)
+    async with asyncio.timeout(2):
+        await ended.wait()
 
 
 async def test_old_clients_get_a_stream_that_ends_with_the_connection(served: Served) -> None:

@@ -20,7 +20,7 @@ REASONS = {
     409: b"Conflict", 410: b"Gone", 413: b"Request Entity Too Large", 415: b"Unsupported Media Type",
     416: b"Range Not Satisfiable", 422: b"Unprocessable Entity", 429: b"Too Many Requests",
     431: b"Request Header Fields Too Large", 500: b"Internal Server Error", 502: b"Bad Gateway",
-    503: b"Service Unavailable", 504: b"Gateway Timeout",
+    503: b"Service Unavailable", 504: b"Gateway Timeout", 507: b"Insufficient Storage",
 }  # fmt: skip
 Header = tuple[bytes, bytes]
 

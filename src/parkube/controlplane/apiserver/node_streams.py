@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from urllib.parse import parse_qsl
 
@@ -49,11 +50,18 @@ async def send(request: Request, answer: Answer) -> Response | None:
     if chunks is None:
         return Response(answer.status, answer.body, answer.content_type, answer.headers)
     stream = request.stream(answer.status, answer.content_type, answer.headers)
+    task = asyncio.current_task()
+    assert task is not None
+    stream.on_close(task.cancel)  # a log that is followed may be silent for hours after its reader left
     try:
         with contextlib.suppress(ConnectionResetError):
             async for chunk in chunks:
                 stream.write(chunk)
                 await stream.drain()
+    except asyncio.CancelledError:
+        if not stream.closed:
+            raise
+        task.uncancel()
     finally:
         await chunks.aclose()  # type: ignore[attr-defined]
     stream.end()

@@ -9,10 +9,10 @@ import asyncio
 import contextlib
 import gc
 import logging
+import resource
 import signal
 import socket
 import ssl
-import sys
 import time
 from collections.abc import AsyncIterator, Collection, Coroutine
 from typing import Any
@@ -21,10 +21,9 @@ from parkube.controlplane import pki as pki_room
 from parkube.controlplane.main import own_agent, own_role
 from parkube.controlplane.main.assemble import Server, assemble, controller_options
 from parkube.controlplane.main.config import ServerConfig
-from parkube.controlplane.pki import PkiError
 from parkube.controlplane.pki.ensure import default_sans
 from parkube.controlplane.storage.memory import MemoryStore
-from parkube.controlplane.storage.port import Store, StoreError
+from parkube.controlplane.storage.port import Store
 from parkube.kubeapi.recorder import Recorder
 
 log = logging.getLogger(__name__)
@@ -39,22 +38,6 @@ class StartError(Exception):
     """The server cannot start; the message is one sentence for the operator."""
 
 
-def main(config: ServerConfig) -> int:
-    """Run until SIGTERM or SIGINT; the exit code. What stands in the way of a start goes to stderr in one line."""
-    import uvloop
-
-    logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run(config))
-    except (StartError, PkiError, StoreError) as error:
-        print(f"parkube server: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        pass
-    return 0
-
-
 async def run(config: ServerConfig, ready: asyncio.Event | None = None) -> None:
     """Run until a signal (or cancellation). `ready` is set when clients are answered. Raises StartError and kin."""
     stop = asyncio.Event()
@@ -62,6 +45,7 @@ async def run(config: ServerConfig, ready: asyncio.Event | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
             loop.add_signal_handler(number, stop.set)
+    _raise_file_limit()
     async with serving(config) as server:
         print(f"parkube server is ready at https://{own_address(config)}:{config.https_listen_port}", flush=True)
         if ready is not None:
@@ -184,6 +168,13 @@ def _bind(config: ServerConfig) -> socket.socket:
         where = f"{config.bind_address}:{config.https_listen_port}"
         raise StartError(f"cannot listen on {where}: {error.strerror}; another program may hold that port") from None
     return sock
+
+
+def _raise_file_limit() -> None:
+    """Every agent is a connection: take as many files as the machine lets us have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def own_address(config: ServerConfig) -> str:
