@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -91,7 +93,9 @@ def test_init_containers_environment_and_volumes(kube: Kubectl, node: EdgeNode) 
         {"name": "CPU", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1m"}}},
         {"name": "BOTH", "value": "$(COLOUR) $(KEY) $$(KEY)"},
     ]
+    aliases = [{"ip": "192.0.2.7", "hostnames": ["gate"]}]
     main = shell(
+        "busybox grep -c -e $IP.$HOSTNAME -e 192.0.2.7.gate /etc/hosts;"
         "cat /work/order /settings/colour /keys/key /info/labels; echo; echo $COLOUR $KEY $CPU $BOTH $size;"
         "echo host > /host/said; busybox stat -c %a /keys/..data/key; busybox mount | busybox grep ' /memory ';"
         "busybox head -c 3 /var/run/secrets/kubernetes.io/serviceaccount/token; echo;"
@@ -100,10 +104,10 @@ def test_init_containers_environment_and_volumes(kube: Kubectl, node: EdgeNode) 
         resources={"limits": {"cpu": "250m", "memory": "32Mi"}},
         volumeMounts=[*WORK, *({"name": v["name"], "mountPath": f"/{v['name']}"} for v in volumes[1:])],
     )  # fmt: skip
-    kube.apply(pod("rich", main, initContainers=init, volumes=volumes))
+    kube.apply(pod("rich", main, hostAliases=aliases, initContainers=init, volumes=volumes))
     kube("wait", "--for=condition=Ready", "pod/rich", "--timeout=20s")
     said = kube("logs", "rich")
-    assert said.startswith('one\ntwo\nblues3cretapp="rich"\nblue s3cret 250 blue s3cret $(KEY) 9\n400\n'), said
+    assert said.startswith('2\none\ntwo\nblues3cretapp="rich"\nblue s3cret 250 blue s3cret $(KEY) 9\n400\n'), said
     assert "tmpfs on /memory" in said
     assert said.rstrip().endswith("eyJ")
     assert (node.directory / "shared" / "said").read_text() == "host\n"
@@ -218,6 +222,18 @@ def test_services_reach_ready_pods_and_refuse_where_none_is(kube: Kubectl, node:
     kube("delete", "service/web", "pod/asks", "--timeout=20s")
 
 
+def test_a_pod_on_the_hosts_network_has_the_nodes_address(kube: Kubectl, node: EdgeNode) -> None:
+    serve = "echo $(busybox hostname) > /www/name; exec busybox httpd -f -p 8091 -h /www"
+    mounts = [{"name": "www", "mountPath": "/www"}]
+    kube.apply(
+        pod("open", shell(serve, volumeMounts=mounts), hostNetwork=True, volumes=[{"name": "www", "emptyDir": {}}])
+    )
+    kube("wait", "--for=condition=Ready", "pod/open", "--timeout=20s")
+    assert status(kube, "open")["podIP"] == node.address
+    kube.wait_for(lambda: node.curl(8091, "/name"))
+    kube("delete", "pod", "open", "--timeout=20s")
+
+
 def test_containers_outlive_the_agent_and_are_taken_over(kube: Kubectl, node: EdgeNode) -> None:
     kube.apply(pod("stays", shell("busybox sleep 1000"), volumes=[]))
     kube("wait", "--for=condition=Ready", "pod/stays", "--timeout=20s")
@@ -230,6 +246,16 @@ def test_containers_outlive_the_agent_and_are_taken_over(kube: Kubectl, node: Ed
     after = status(kube, "stays")["containerStatuses"][0]
     assert (after["containerID"], after["restartCount"]) == (before["containerID"], 0)
     kube("delete", "pod", "meanwhile", "--timeout=20s")
+
+
+def test_a_killed_containerd_comes_back_and_its_containers_never_notice(kube: Kubectl, node: EdgeNode) -> None:
+    before = status(kube, "stays")["containerStatuses"][0]["containerID"]
+    os.kill(int((node.data_dir / "agent" / "containerd" / "containerd.pid").read_text()), signal.SIGKILL)
+    kube.apply(pod("after", shell("busybox sleep 1000")))
+    kube("wait", "--for=condition=Ready", "pod/after", "--timeout=30s")
+    assert status(kube, "stays")["containerStatuses"][0]["containerID"] == before
+    assert status(kube, "stays")["containerStatuses"][0]["restartCount"] == 0
+    kube("delete", "pod", "after", "--timeout=20s")
 
 
 def test_an_unplugged_node_starts_its_pods_again(kube: Kubectl, node: EdgeNode) -> None:

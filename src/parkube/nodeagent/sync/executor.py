@@ -21,6 +21,7 @@ from parkube.nodeagent.sync.images import Images
 from parkube.nodeagent.sync.node_facts import NodeState
 from parkube.nodeagent.sync.references import References
 from parkube.nodeagent.sync.tokens import Tokens
+from parkube.nodeagent.volumes.hosts import hosts_mount
 from parkube.nodeagent.volumes.mounts import Volumes
 from parkube.nodeagent.volumes.project import MountFault
 
@@ -151,6 +152,8 @@ class Executor:
             self.services.variables(pod), self.facts(pod, seen), self.node.allocatable,
         )  # fmt: skip
         mounts = self.volumes.mounts(pod, container, dict(env))
+        folder, ip = self.volumes.folder(pod["metadata"]["uid"]), self.facts(pod, seen)["status.podIP"]
+        mounts += hosts_mount(folder, pod, ip, build.hostname(pod, self.node.facts.name), mounts)
         image = await self.runtime.image(action.image_id)
         user = (image.uid, image.username) if image else (None, "")
         return build.container_spec(pod, container, action.attempt, action.image_id, user, env, mounts, self.node.facts)

@@ -1,0 +1,37 @@
+"""The /etc/hosts of a pod: its own name, and the aliases that its spec gives. On the host's network: the host's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from parkube.kubeapi.errors import Obj
+from parkube.nodeagent.plan.model import Mount
+
+_HEAD = """\
+# Managed by the node agent: changes are lost.
+127.0.0.1\tlocalhost
+::1\tlocalhost ip6-localhost ip6-loopback
+fe00::0\tip6-localnet
+ff02::1\tip6-allnodes
+ff02::2\tip6-allrouters
+"""
+
+
+def render(pod: Obj, ip: str, hostname: str) -> str:
+    """The file's text."""
+    lines = [f"{ip}\t{hostname}"] if ip else []
+    for alias in pod["spec"].get("hostAliases") or ():
+        lines.append(f"{alias['ip']}\t{' '.join(alias.get('hostnames') or ())}")
+    return _HEAD + "\n".join(lines) + "\n"
+
+
+def hosts_mount(folder: Path, pod: Obj, ip: str, hostname: str, mounts: list[Mount]) -> list[Mount]:
+    """Write the file into the pod's folder; its mount, unless the container brings its own."""
+    if pod["spec"].get("hostNetwork") or any(m.container_path == "/etc/hosts" for m in mounts):
+        return []
+    path = folder / "etc-hosts"
+    text = render(pod, ip, hostname)
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+        path.chmod(0o644)
+    return [Mount("/etc/hosts", str(path))]
