@@ -105,7 +105,7 @@ class Stream:
         self._connection = connection
         self._transport = transport
         self._chunked = chunked
-        self._on_close: list[Callable[[], None]] = []
+        self._on_close: list[Callable[[], object]] = []
         self.closed = False  # the client is gone
         self.ended = False  # we ended it
 
@@ -139,7 +139,7 @@ class Stream:
         self.ended = True
         self._transport.abort()
 
-    def on_close(self, call: Callable[[], None]) -> None:
+    def on_close(self, call: Callable[[], object]) -> None:
         """Call when the client goes away before the end; at once if it has gone already."""
         if self.closed:
             call()
