@@ -135,6 +135,25 @@ def test_pods_that_keep_apart_or_together() -> None:
     run(story())
 
 
+def test_a_pod_that_makes_no_sense_does_not_stop_the_others() -> None:
+    async def story() -> None:
+        async with FakeCluster(scheduler=True, agents=False) as c:
+            c.node("n")
+            strange = {
+                "topologyKey": "kubernetes.io/hostname",
+                "labelSelector": {"matchExpressions": [{"key": "a", "operator": "Odd"}]},
+            }
+            terms = {"requiredDuringSchedulingIgnoredDuringExecution": [strange]}
+            c.client.put(PODS, pod("placed", nodeName="n"))
+            c.client.put(PODS, pod("odd", cpu="much", affinity={"podAntiAffinity": terms}))
+            await asyncio.sleep(1)
+            c.client.put(PODS, pod("plain"))
+            await asyncio.sleep(1)
+            assert (home(c, "odd"), home(c, "plain")) == ("", "n")
+
+    run(story())
+
+
 def test_a_binding_that_fails_is_tried_again_and_a_full_node_is_never_overbooked() -> None:
     async def story() -> None:
         async with FakeCluster(scheduler=True, agents=False) as c:

@@ -101,8 +101,18 @@ _shapes: WeakValueDictionary[bytes, PodShape] = WeakValueDictionary()
 
 
 def amount(resource: str, quantity: Any) -> int:
-    """A quantity in the unit that requests are counted in."""
-    return cpu_millis(str(quantity)) if resource == "cpu" else bytes_of(str(quantity))
+    """A quantity in the unit that requests are counted in; 0 for what is none, which the API should have refused."""
+    try:
+        return cpu_millis(str(quantity)) if resource == "cpu" else bytes_of(str(quantity))
+    except ValueError:
+        return 0
+
+
+def _cost(metadata: Obj) -> int:
+    try:
+        return int((metadata.get("annotations") or {}).get("controller.kubernetes.io/pod-deletion-cost") or 0)
+    except ValueError:
+        return 0
 
 
 def _requests(spec: Obj) -> dict[str, int]:
@@ -270,7 +280,6 @@ def pod_info(obj: Obj) -> PodInfo:
         ip for ip in (status.get("podIP"),) if ip
     )
     deleted = metadata.get("deletionTimestamp")
-    cost = (metadata.get("annotations") or {}).get("controller.kubernetes.io/pod-deletion-cost", "0")
     return PodInfo(
         metadata.get("namespace", ""),
         metadata["name"],
@@ -289,7 +298,7 @@ def pod_info(obj: Obj) -> PodInfo:
         sum(c.get("restartCount", 0) for c in status.get("containerStatuses") or ()),
         spec.get("subdomain") or "",
         spec.get("hostname") or "",
-        int(cost) if cost.lstrip("-").isdigit() else 0,
+        _cost(metadata),
         shape,
     )
 

@@ -6,6 +6,7 @@ Holds compact projections and indexes over them; decides nothing.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ from parkube.kubeapi.compact import NodeInfo, Owner, PodInfo, node_info, owners_
 from parkube.kubeapi.errors import Obj
 from parkube.kubeapi.informer import Informer
 
+log = logging.getLogger(__name__)
 CONTROLLERREVISIONS = GVR("apps", "v1", "controllerrevisions")
 LEASE_NAMESPACE = "kube-node-lease"
 
@@ -190,9 +192,19 @@ class Views:
         """Keep them current until cancelled."""
         async with asyncio.TaskGroup() as group:
             for informer in self.all():
-                group.create_task(informer.run(), name=f"informer {informer.gvr.resource}")
+                group.create_task(_for_ever(informer), name=f"informer {informer.gvr.resource}")
 
     async def synced(self) -> None:
         """Wait until every first list is in."""
         for informer in self.all():
             await informer.synced()
+
+
+async def _for_ever(informer: Informer[Any]) -> None:
+    """One object that cannot be read must not blind the controllers to everything else."""
+    while True:
+        try:
+            await informer.run()
+        except Exception:
+            log.exception("the view of %s failed, starting over", informer.gvr.resource)
+            await asyncio.sleep(5.0)

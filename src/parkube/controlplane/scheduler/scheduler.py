@@ -129,7 +129,7 @@ class Scheduler:
                 self._wake.clear()
                 while self._queue:
                     for _ in range(min(_BATCH, len(self._queue))):
-                        self._schedule(self._queue.popleft())
+                        self._try(self._queue.popleft())
                     await asyncio.sleep(0)
         finally:
             flusher.cancel()
@@ -140,6 +140,15 @@ class Scheduler:
         while True:
             await asyncio.sleep(_FLUSH_S)
             self._requeue()
+
+    def _try(self, key: str) -> None:
+        """One pod that cannot be understood must not keep the others waiting."""
+        try:
+            self._schedule(key)
+        except Exception:
+            log.exception("scheduling pod %s failed, trying again", key)
+            self.cluster.remove(key)
+            asyncio.get_running_loop().call_later(_FLUSH_S, self._add, key)
 
     def _schedule(self, key: str) -> None:
         if key not in self._queued:
