@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from parkube.controlplane.storage.memory import MemoryStore
 from parkube.controlplane.storage.port import Change, Compacted, RevisionMismatch, Store, StoreError, StoreFull
 from parkube.controlplane.storage.sqlite import SqliteStore
+from parkube.controlplane.storage.sqlite_file import Row
 
 Make = Callable[[Path], Store]
 KINDS: dict[str, Make] = {"memory": lambda _: MemoryStore(), "sqlite": lambda path: SqliteStore(path / "state.db")}
@@ -326,6 +327,78 @@ async def test_one_server_at_a_time_and_no_other_user(tmp_path: Path) -> None:
     await store.close()
     with pytest.raises(StoreError, match=r"cannot open .*: No such file or directory"):
         await SqliteStore(tmp_path / "nowhere" / "state.db").start()
+
+
+ops = st.lists(
+    st.tuples(
+        st.sampled_from(["put", "cas", "volatile", "delete", "flush", "fail", "settle"]), st.sampled_from("abc")
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(script=ops)
+def test_commits_that_fail_leave_the_books_right(tmp_path: Path, script: list[tuple[str, str]]) -> None:
+    asyncio.run(_failing_commits(tmp_path / str(next(_numbers)), script))
+
+
+async def _failing_commits(path: Path, script: list[tuple[str, str]]) -> None:
+    """What was acknowledged is there, what failed is not, and listeners heard just that."""
+    path.mkdir()
+    store = SqliteStore(path / "state.db")
+    await store.start()
+    append, failing = store._file.append, [0]
+
+    def sometimes(rows: Sequence[Row], dropped: Sequence[int] = ()) -> None:
+        if failing[0]:
+            failing[0] -= 1
+            raise StoreFull("no room")
+        append(rows, dropped)
+
+    store._file.append = sometimes  # type: ignore[method-assign]
+    told: dict[str, bytes] = {}
+    revisions: list[int] = []
+
+    def listen(changes: Sequence[Change]) -> None:
+        for change in changes:
+            revisions.append(change.revision)
+            if change.value is None:
+                assert change.previous == told.pop(change.key)
+            else:
+                told[change.key] = change.value
+
+    store.watch("/", listen)
+    waiting: list[asyncio.Future[int]] = []
+    for number, (what, name) in enumerate(script):
+        key, value = f"/{name}", str(number).encode()
+        if what == "fail":
+            failing[0] += 1
+        elif what == "settle":
+            await asyncio.gather(*waiting, return_exceptions=True)
+        elif what == "flush":
+            await store.flush()
+        elif what == "delete":
+            waiting.append(asyncio.ensure_future(store.delete(key)))
+        else:
+            expected = store._heads.get(key, 0) if what == "cas" else None
+            put = store.put(key, value, expected=expected, volatile=what == "volatile")
+            waiting.append(asyncio.ensure_future(put))
+        await asyncio.sleep(0)
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(result, int | StoreFull | RevisionMismatch) for result in results)
+    assert revisions == sorted(result for result in results if isinstance(result, int))
+    failing[0] = 0
+    assert {item.key: item.value for item in (await store.range("/")).items} == told
+    assert store._heads.keys() == told.keys()
+    await store.close()
+    store = SqliteStore(path / "state.db")
+    await store.start()
+    assert {item.key: item.value for item in (await store.range("/")).items} == told
+    await store.compact(store.revision)
+    assert {item.key: item.value for item in (await store.range("/")).items} == told
+    assert len(store._reader.changes("/", 0, store.revision)) == len(told)
+    await store.close()
 
 
 async def test_a_file_that_is_none_is_refused_in_one_sentence(tmp_path: Path) -> None:
