@@ -23,15 +23,18 @@ from scripts.demo.processes import Processes
 from scripts.demo.town import CENTRE, REGISTER
 
 FOLDER = ROOT / ".run"
-PORT, GARAGES = 8080, 3
-URL = f"http://127.0.0.1:{PORT}"
+PORT, BOARD_PORT, GARAGES = 8080, 5100, 3
 
 
 class Alone:
     """The platform and its garages on loopback."""
 
-    def __init__(self, folder: Path = FOLDER) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Path = FOLDER, *, port: int = PORT, board_port: int = BOARD_PORT, register: Path = REGISTER
+    ) -> None:
+        self.folder, self.board_port, self.register = folder, board_port, register
+        self.listen = f"127.0.0.1:{port}"
+        self.url = f"http://{self.listen}"
         folder.mkdir(parents=True, exist_ok=True)
         self.processes = Processes(folder / "processes")
         secret = folder / "operator-token"
@@ -40,27 +43,25 @@ class Alone:
             secret.chmod(0o600)
         self.token = secret.read_text()
         self.env = {
-            "PARKUBE_DATABASE_URL": f"sqlite+aiosqlite:///{folder / 'platform.sqlite'}", "PARKUBE_PUBLIC_URL": URL,
+            "PARKUBE_DATABASE_URL": f"sqlite+aiosqlite:///{folder / 'platform.sqlite'}", "PARKUBE_PUBLIC_URL": self.url,
             "PARKUBE_OPERATOR_TOKEN": self.token, "PARKUBE_WEB_DIR": str(ROOT / "web/dist"),
         }  # fmt: skip
 
     def start_platform(self) -> None:
         """The platform, with the register imported before it starts."""
-        words = ["import-npr", str(REGISTER)] if REGISTER.exists() else ["city"]
+        words = ["import-npr", str(self.register)] if self.register.exists() else ["city"]
         done = subprocess.run(
             [PARKUBE, "parking", *words], env={**self.env, "PATH": "/usr/bin:/bin"}, capture_output=True, text=True,
             check=False,
         )  # fmt: skip
         if done.returncode:
             raise DemoError(f"the import failed: {done.stderr.strip()[-500:]}")
-        self.processes.start(
-            "platform", [PARKUBE, "parking", "platform", "--listen", f"127.0.0.1:{PORT}"], env=self.env
-        )
+        self.processes.start("platform", [PARKUBE, "parking", "platform", "--listen", self.listen], env=self.env)
         self.wait("the platform", "platform", lambda: self.ask("GET", "/healthz") is not None)
 
     def open_garage(self, number: int, garage: dict[str, Any]) -> None:
         """A relay board and a garage app, each a process."""
-        name, base = garage["id"], 5100 + 10 * number
+        name, base = garage["id"], self.board_port + 10 * number
         coil = {"address": "127.0.0.1", "port": base}
         gates = [
             {
@@ -77,7 +78,7 @@ class Alone:
         token = self.ask("POST", f"/api/v1/operator/garages/{name}/token")["token"]
         config = self.folder / f"{name}.yaml"
         config.write_text(yaml.safe_dump({
-            "garage": name, "platformUrl": URL, "token": token, "dataDir": str(self.folder / name), "gates": gates,
+            "garage": name, "platformUrl": self.url, "token": token, "dataDir": str(self.folder / name), "gates": gates,
             "testCoil": {**coil, "coil": 7}, "healthPort": base + 5,
         }))  # fmt: skip
         config.chmod(0o600)
@@ -95,7 +96,7 @@ class Alone:
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """The JSON answer, None where there is none."""
         request = urllib.request.Request(
-            URL + path, json.dumps(body).encode() if body is not None else None, method=method,
+            self.url + path, json.dumps(body).encode() if body is not None else None, method=method,
             headers={"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"},
         )  # fmt: skip
         try:
@@ -129,9 +130,9 @@ def bring_up(town: Alone) -> None:
     print(f"""
 The parking half runs alone. Left out: Kubernetes, nodes, containers, and the operator that repeats the gate cycle.
 
-  drivers     {URL}/
-  operators   {URL}/operator?token={town.token}
-  gates       {"  ".join(f"http://127.0.0.1:{5104 + 10 * n}/" for n in range(len(chosen)))}
+  drivers     {town.url}/
+  operators   {town.url}/operator?token={town.token}
+  gates       {"  ".join(f"http://127.0.0.1:{town.board_port + 4 + 10 * n}/" for n in range(len(chosen)))}
   take away   make down
 """)
 

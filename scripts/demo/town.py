@@ -91,7 +91,10 @@ class Town:
         with (REGISTER if here else Path("/dev/null")).open("rb") as source:
             done = subprocess.run(
                 [PARKUBE, *words], stdin=source, capture_output=True, text=True, check=False,
-                env={"KUBECONFIG": str(self.cluster.kubeconfig), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+                env={
+                    "KUBECONFIG": str(self.cluster.kubeconfig), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+                    "HOME": str(self.cluster.folder),
+                },
             )  # fmt: skip
         if done.returncode:
             raise DemoError(f"the import failed: {(done.stderr or done.stdout).strip()[-800:]}")

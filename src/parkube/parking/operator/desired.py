@@ -18,7 +18,7 @@ from parkube.parking.operator.errors import BadGarage
 Obj = dict[str, Any]
 
 LABEL = "parkube.io/garage"
-DIRECTIONS = {"in": "entry", "out": "exit", "pedestrian": "both"}
+DIRECTIONS = {"in": "entry", "out": "exit", "pedestrian": "pedestrian"}
 _INTERVAL = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
 

@@ -17,7 +17,6 @@ from parkube.parking.operator.cluster import Cluster
 from parkube.parking.operator.handlers import World, register
 from parkube.parking.operator.platform import Platform
 
-
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
@@ -43,6 +42,7 @@ async def run(namespace: str, platform_url: str, public_url: str, token: str, im
     register(registry, World(Cluster(namespace), platform, public_url, image))
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
+    settings.scanning.disabled = True  # the CRDs are there before the operator, and no right on namespaces is needed
     settings.persistence.finalizer = "parkube.io/operator"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix="operator.parkube.io")
     settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix="operator.parkube.io")

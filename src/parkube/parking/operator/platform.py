@@ -26,7 +26,7 @@ class Platform:
         await self._ask("PUT", f"/api/v1/operator/garages/{name}", body)
 
     async def new_token(self, name: str) -> str:
-        """A new secret for the garage's link; an older one stops working."""
+        """A new secret for the garage's link; the one before it works until this one was used."""
         return str((await self._ask("POST", f"/api/v1/operator/garages/{name}/token"))["token"])
 
     async def verify(self, name: str) -> Cycle:
