@@ -213,10 +213,10 @@ def test_services_reach_ready_pods_and_refuse_where_none_is(kube: Kubectl, node:
     assert asked == "page\n"  # a pod reaches itself through its Service
     kube.apply(pod("asks", shell("busybox sleep 1000")))
     kube("wait", "--for=condition=Ready", "pod/asks", "--timeout=20s")
-    spoken = "(echo GET / HTTP/1.0; echo; busybox sleep 1) | busybox nc -w 3 $KUBERNETES_SERVICE_HOST 443"
-    answer = kube("exec", "asks", "--", "/bin/busybox", "sh", "-c", f"{spoken} | busybox wc -c; echo $?")
-    assert answer.endswith("0\n")  # default/kubernetes answers from every pod
-    assert "connected" not in node.curl(30199, "/nothing")
+    dial = "busybox nc -w 3 $KUBERNETES_SERVICE_HOST 443 < /dev/null; echo $?; busybox nc -w 3 $IP 8081 2>&1; echo $?"
+    answers = kube("exec", "asks", "--", "/bin/busybox", "sh", "-c", f"IP={ip}; {dial}").split("\n")
+    assert answers[0] == "0"  # default/kubernetes answers from every pod
+    assert answers[-2] == "1"  # a port that the Service lacks does not
     kube("delete", "pod", "web", "--timeout=20s")
     kube.wait_for(lambda: not node.curl(30199, "/index.html"))
     kube("delete", "service/web", "pod/asks", "--timeout=20s")

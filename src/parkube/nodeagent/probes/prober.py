@@ -18,6 +18,8 @@ from parkube.nodeagent.probes.judge import Judge, Timing
 Asker = Callable[[Obj, Target], Awaitable[Outcome]]
 Unhealthy = Callable[[str, str], None]  # (which probe, message)
 
+_EAGER_S = 0.1
+
 
 @dataclass(slots=True)
 class _Watched:
@@ -104,6 +106,7 @@ class _Job:
         """Until it succeeds once, or is given up."""
         judge = Judge(Timing.of(probe))
         await self._wait_first(judge.timing)
+        await self._eagerly(probe, judge.timing)
         while True:
             if await self._once("Startup", probe, judge):
                 if judge.verdict:
@@ -123,6 +126,8 @@ class _Job:
         if kind == "readiness" and self.view.ready:
             judge.verdict = True
         await self._wait_first(judge.timing)
+        if kind == "readiness" and not self.view.ready:
+            await self._eagerly(probe, judge.timing)
         while True:
             if await self._once(kind.capitalize(), probe, judge):
                 if kind == "readiness":
@@ -133,6 +138,16 @@ class _Job:
                     self.changed()
                     return
             await self.prober._sleep(judge.timing.period)
+
+    async def _eagerly(self, probe: Obj, timing: Timing) -> None:
+        """Wait for a first success within one period, by asking often: a container that is up after 100 ms need not
+        be called unready for ten seconds. Nothing is counted here, and a command is not run so often."""
+        if "exec" in probe:
+            return
+        end, pause = self.prober._clock() + timing.period, _EAGER_S
+        while self.prober._clock() + pause < end and not (await self.prober._ask(probe, self.target)).ok:
+            await self.prober._sleep(pause)
+            pause *= 2
 
     async def _wait_first(self, timing: Timing) -> None:
         await self.prober._sleep(max(0.0, self.started_at + timing.initial_delay - self.prober._clock()))

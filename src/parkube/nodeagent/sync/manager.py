@@ -10,8 +10,9 @@ import asyncio
 import contextlib
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 from parkube.kubeapi.client import PODS, Client
 from parkube.kubeapi.errors import Obj
@@ -106,9 +107,12 @@ class Pods:
         if worker is not None:
             desired = worker.desired
             logs = log_directory(self._logs_dir, desired.namespace, desired.name, uid)
-            task = asyncio.create_task(self._clean(uid, logs))
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
+            self._spawn(self._clean(uid, logs))
+
+    def _spawn(self, job: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(job)
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
     async def _clean(self, uid: str, logs: str) -> None:
         await self._executor.references.release(uid)
@@ -190,11 +194,6 @@ class Pods:
                 meta = {"uid": uid, "namespace": pod.namespace, "name": pod.name}
                 self._want(Desired({"metadata": meta, "spec": {"containers": []}}))
                 self.workers[uid].remove()
-        for uid in self._executor.volumes.kept():
-            if uid not in self.workers and uid not in self._seen and not self._ending:
-                task = asyncio.create_task(self._executor.volumes.release(uid))
-                self._ending.add(task)
-                task.add_done_callback(self._ending.discard)
 
     # Running
 
@@ -218,12 +217,21 @@ class Pods:
         finally:
             for worker in self:
                 await worker.close()
+            for task in tuple(self._ending):
+                task.cancel()
+            await asyncio.gather(*self._ending, return_exceptions=True)
             await self._prober.close()
             await self._executor.references.close()
 
     async def _when_synced(self) -> None:
         await self.informer.synced()
         self._end_strangers()
+        for uid in self._executor.volumes.kept():  # left by an agent that was killed while it cleaned up
+            if uid not in self.workers:
+                self._spawn(self._executor.volumes.release(uid))
+        for logs in self._logs_dir.glob("*_*_*"):
+            if logs.name.rpartition("_")[2] not in self.workers:
+                self._spawn(asyncio.to_thread(shutil.rmtree, logs, True))
 
     async def _look_always(self) -> None:
         """After an event: at once, and once more if nothing was to be seen yet; the runtime tells of an exit a moment
