@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from parkube.controlplane.registry.schemas import shape_of_gvk
@@ -60,6 +60,8 @@ def test_selectors_as_objects() -> None:
         LabelSelector.from_object({"matchExpressions": [{"key": "a", "operator": "Like"}]})
 
 
+@settings(max_examples=500)
+@example([("a.b", False, "\\"), ("a.b", False, "")])
 @given(st.lists(st.tuples(st.sampled_from(["a.b", "c"]), st.booleans(), st.text(max_size=8)), max_size=3))
 def test_field_selectors_survive_printing(terms: list[tuple[str, bool, str]]) -> None:
     from parkube.kubeapi.selectors import FieldTerm

@@ -131,6 +131,9 @@ def _requirement(match: re.Match[str], text: str) -> Requirement:
     return Requirement(key, "!=" if operator == "!=" else "=", (match["value"],))
 
 
+_TERM = re.compile(r"(?:^|(?<=,))((?:[^\\,]|\\.|\\$)*)(?:,|$)", re.DOTALL)
+
+
 class FieldTerm(NamedTuple):
     """One term of a field selector: a path, whether it must equal, and the value."""
 
@@ -149,7 +152,7 @@ class FieldSelector:
     def parse(cls, text: str) -> FieldSelector:
         """From the query form: `metadata.name=web,spec.nodeName!=`. `\\,` `\\=` `\\\\` escape. Raises BadRequest."""
         terms = []
-        for part in re.split(r"(?<!\\),", text) if text else ():
+        for part in filter(None, _TERM.findall(text)):
             match = re.match(r"((?:[^=!\\]|\\.)+?)(==|!=|=)(.*)$", part, re.DOTALL)
             if match is None:
                 raise BadRequest(f"invalid selector: {text!r}; can't understand {part!r}")
