@@ -26,6 +26,7 @@ lint:
 	.venv/bin/mypy
 	PYTHONPATH=src .venv/bin/lint-imports --no-logo
 	$(PY) scripts/check_length.py
+	npm --prefix web run --silent check
 
 setup:
 	@scripts/setup test

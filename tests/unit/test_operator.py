@@ -64,7 +64,9 @@ def test_all_faults_of_a_garage_are_named_at_once() -> None:
     spec = copy.deepcopy(SPEC)
     spec["gates"] += [{**SPEC["gates"][0]}, {**SPEC["gates"][0], "name": "test"}]
     spec["verify"] = {"gateHours": {"from": "02:00", "to": "03:00", "gate": "roof"}}
-    with pytest.raises(BadGarage, match="entry is there twice; a gate must not be called test; .* names the gate roof"):
+    with pytest.raises(
+        BadGarage, match=r"entry is there twice; a gate must not be called test; .* names the gate roof"
+    ):
         desired.gate_config("nl-1", spec, "http://platform")
 
 
