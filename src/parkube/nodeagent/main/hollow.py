@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from parkube.kubeapi.http import Dialer
 from parkube.kubeapi.remote import RemoteClient
 from parkube.nodeagent.checkpoint.store import Checkpoint
 from parkube.nodeagent.join import JoinError, Uplink, join
@@ -41,11 +42,22 @@ def node_name(prefix: str, number: int) -> str:
     return f"{prefix}-{number:04d}"
 
 
+MakeClient = Callable[[Dialer], RemoteClient]
+
+
+def plain_client(dial: Dialer) -> RemoteClient:
+    """A node's client; measurements hand in one that keeps the time."""
+    return RemoteClient(dial, user_agent="parkube-hollow")
+
+
 class Crowd:
     """Runs the nodes and counts them."""
 
-    def __init__(self, config: AgentConfig, count: int, prefix: str, first: int = 0) -> None:
+    def __init__(
+        self, config: AgentConfig, count: int, prefix: str, first: int = 0, client: MakeClient = plain_client
+    ) -> None:
         self._config, self._names = config, [node_name(prefix, first + i) for i in range(count)]
+        self._client = client
         self._gate = asyncio.Semaphore(_JOINING)
         self.agents: dict[str, Agent] = {}
         self.runtimes: dict[str, HollowRuntime] = {}
@@ -71,7 +83,7 @@ class Crowd:
             ))  # fmt: skip
         runtime = self.runtimes[name] = HollowRuntime(third=len(self.runtimes))
         uplink = Uplink(config.server, identity, StreamServer(runtime))
-        client = RemoteClient(uplink.dial, user_agent="parkube-hollow")
+        client = self._client(uplink.dial)
 
         async def apply(rules: Rules) -> None:
             render(rules)
@@ -110,7 +122,7 @@ def _address(name: str) -> str:
     return f"172.{16 + number // 65536 % 16}.{number // 256 % 256}.{number % 256}"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, client: MakeClient = plain_client) -> int:
     """The command line; prints `ready <count> <seconds>` when all are registered."""
     parser = argparse.ArgumentParser(prog="hollow", description="many hollow nodes in one process")
     parser.add_argument("--server", required=True)
@@ -128,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     code = 0
     with contextlib.suppress(KeyboardInterrupt), _runner() as runner:
         try:
-            runner.run(_run(Crowd(config, options.count, options.prefix, options.first)))
+            runner.run(_run(Crowd(config, options.count, options.prefix, options.first, client)))
         except* JoinError as faults:
             print(faults.exceptions[0], file=sys.stderr)
             code = 1

@@ -1,27 +1,23 @@
-"""Search over HTTP: 20 clients, the imported register (or the generated city), 10,000 live bookings. One JSON line.
-
-    python -m bench.parking_search [--clients 20] [--requests 500] [--bookings 10000]
+"""Search near a place with price and free bays, over HTTP: 20 clients, the imported register, 10,000 live bookings.
 
 The platform runs as it does in use, a process of its own on SQLite; the clients are raw sockets, so that what they cost
-beside it on two cores is little. Each asks near a city's centre, scattered, for a window of its own. Latency in ms.
+beside it on two cores is little. Each asks near a city's centre, scattered, for a window of its own. Where the register
+is not on the machine, a generated city of as many garages stands in.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import random
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from socket import create_server
 
+from bench.figures import Figure
+from bench.measure import BenchError, percentile
+from bench.servers import folder, free_port, processes
 from parkube.parking.adapters import city
 from parkube.parking.adapters.database import open_database
 from parkube.parking.domain.bookings import Booking, Quote, State
@@ -29,43 +25,34 @@ from parkube.parking.domain.money import Money
 from parkube.parking.domain.times import Window
 from parkube.parking.main.wiring import new_id, now, open_platform
 
-REGISTER = Path(__file__).resolve().parents[2] / "shared" / "data" / "nl_npr_facilities_2019.csv"
+REGISTER = Path(__file__).resolve().parents[3] / "shared" / "data" / "nl_npr_facilities_2019.csv"
 CENTRES = ((52.37, 4.89), (51.92, 4.48), (52.09, 5.12), (52.07, 4.30), (51.44, 5.47), (53.22, 6.56), (50.85, 5.69))
 LENGTHS = (45, 60, 120, 180, 300)
 
 
-def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="bench.parking_search", description=__doc__)
-    parser.add_argument("--clients", type=int, default=20)
-    parser.add_argument("--requests", type=int, default=500, help="of each client, after a warm-up of 50")
-    parser.add_argument("--bookings", type=int, default=10_000)
-    options = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory(prefix="parkube-bench-") as folder:
-        url = f"sqlite:///{folder}/platform.sqlite"
+def measure(quick: bool) -> list[Figure]:
+    """Import, seed, run, ask."""
+    clients, requests, bookings = 20, 50 if quick else 500, 10_000
+    with folder() as place, processes(place) as running:
+        url = f"sqlite:///{place}/platform.sqlite"
         source = ["import-npr", str(REGISTER)] if REGISTER.exists() else ["city", "--garages", "5000"]
-        _parkube([*source, "--bookable", "--database-url", url])
-        garages, bookable = asyncio.run(_seed(url, options.bookings))
-        port = _free_port()
-        command = _command(["platform", "--database-url", url, "--listen", f"127.0.0.1:{port}"])
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as platform:
-            try:
-                took_s, latencies = asyncio.run(_load(port, options.clients, options.requests))
-            finally:
-                platform.terminate()
-    latencies.sort()
-    figures = {
-        "garages": garages,
-        "bookable": bookable,
-        "live_bookings": options.bookings,
-        "clients": options.clients,
-        "requests": len(latencies),
-        "per_second": round(len(latencies) / took_s),
-        "p50_ms": round(latencies[len(latencies) // 2] * 1000, 1),
-        "p99_ms": round(latencies[int(len(latencies) * 0.99)] * 1000, 1),
-        "max_ms": round(latencies[-1] * 1000, 1),
-    }
-    print(json.dumps(figures))
-    return 0
+        subprocess.run(_command([*source, "--bookable", "--database-url", url]), check=True, stdout=subprocess.DEVNULL)
+        garages, bookable = asyncio.run(_seed(url, bookings))
+        port = free_port()
+        running.start("platform", _command(["platform", "--database-url", url, "--listen", f"127.0.0.1:{port}"]))
+        took_s, latencies = asyncio.run(_load(port, clients, requests))
+    taken = [latency * 1000 for latency in latencies]
+    kind = "the imported register" if REGISTER.exists() else "a generated city, the register is not on this machine"
+    note = (
+        f"{kind}: {garages:,} garages, {bookable:,} of them bookable, {bookings:,} live bookings; {clients} clients in "
+        f"one process that ask again at once, {len(taken):,} searches at {len(taken) / took_s:,.0f} a second; "
+        f"p50 {percentile(taken, 0.5):.1f} ms, worst {max(taken):.1f} ms"
+    )
+    return [
+        Figure(
+            "search near a place with price and free bays over HTTP, p99", percentile(taken, 0.99), "ms", 20, note=note
+        )
+    ]
 
 
 async def _seed(url: str, count: int) -> tuple[int, int]:
@@ -119,7 +106,7 @@ async def _client(port: int, requests: int, latencies: list[float], chance: rand
         body = await reader.readexactly(length)
         latencies.append(time.perf_counter() - began)
         if not head.startswith(b"http/1.1 200") or body.count(b'"price_cents"') != 20:
-            raise RuntimeError(f"the search failed: {body[:300]!r}")
+            raise BenchError(f"the search failed: {body[:300]!r}")
     writer.close()
 
 
@@ -138,17 +125,3 @@ async def _ready(port: int) -> None:
 def _command(argv: list[str]) -> list[str]:
     run = "import sys; from parkube.parking.main import main; sys.exit(main(sys.argv[1:]))"
     return [sys.executable, "-c", run, *argv]
-
-
-def _parkube(argv: list[str]) -> None:
-    subprocess.run(_command(argv), check=True, stdout=subprocess.DEVNULL)
-
-
-def _free_port() -> int:
-    with closing(create_server(("127.0.0.1", 0))) as listener:
-        port: int = listener.getsockname()[1]
-    return port
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,19 +1,24 @@
 """What the registry's hot paths cost, in CPU time: a lease renewed, a pod's event delivered, a commit shared.
 
-Not a load test: no network, one process. `python -m bench.micro_registry`; it prints a line a figure.
+Not a load test: no network, in a process of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
+import sys
 import time
 import tracemalloc
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import orjson
 
+from bench.figures import Figure
+from bench.measure import BenchError
 from parkube.controlplane.registry.kinds import builtin_catalogue
 from parkube.controlplane.registry.operations import ListOptions, Registry, WatchItem, WatchOptions
 from parkube.controlplane.registry.resource import Context, Resource
@@ -25,9 +30,21 @@ from parkube.kubeapi.selectors import FieldSelector
 NODES, LEASES_RENEWED, POD_COUNT, COMMITS, WRITERS = 1000, 20_000, 5000, 40_000, 64
 
 
+_figures: list[tuple[str, float, str]] = []
+
+
 def say(what: str, value: float, unit: str) -> None:
-    """One line of the result."""
-    print(f"{what:<58} {value:>10.1f} {unit}")
+    """One figure of the result."""
+    _figures.append((what, value, unit))
+
+
+def measure(quick: bool) -> list[Figure]:
+    """In a process of its own, on uvloop as the server."""
+    command = [sys.executable, "-m", "bench.rows.registry"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    if done.returncode:
+        raise BenchError(f"the registry's paths: {done.stderr.strip()[-400:]}")
+    return [Figure(f"registry: {what}", value, unit) for what, value, unit in json.loads(done.stdout)]
 
 
 def lease(name: str) -> Obj:
@@ -146,7 +163,7 @@ async def commits(path: Path) -> None:
     await store.close()
 
 
-async def measure() -> None:
+async def _measure() -> None:
     """All figures."""
     with TemporaryDirectory() as folder:
         store = SqliteStore(Path(folder) / "registry.db")
@@ -160,12 +177,8 @@ async def measure() -> None:
         await commits(Path(folder) / "commits.db")
 
 
-def main(run: Callable[[], None] | None = None) -> None:
-    """On uvloop, as the server."""
+if __name__ == "__main__":
     import uvloop
 
-    uvloop.run(measure())
-
-
-if __name__ == "__main__":
-    main()
+    uvloop.run(_measure())
+    print(json.dumps(_figures))

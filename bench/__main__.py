@@ -1,0 +1,66 @@
+"""`python -m bench [--quick] [--only ROW]…`: measures, prints each figure, writes docs/benchmarks.md.
+
+Exit status 1 when a row could not be measured; a figure over its target is told, and is no failure of the bench.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from scripts.demo.errors import DemoError
+
+from bench import report
+from bench.figures import Figure, shown
+from bench.measure import BenchError
+from bench.rows import gate, hollow, node, registry, search, start
+
+ROWS: dict[str, Callable[[bool], list[Figure]]] = {
+    "start": start.measure,
+    "node": node.measure,
+    "hollow": hollow.measure,
+    "gate": gate.measure,
+    "search": search.measure,
+    "registry": registry.measure,
+}
+ROOT_ONLY = {"node"}
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--only", action="append", choices=list(ROWS), help="measure this row; may be repeated")
+    parser.add_argument("--quick", action="store_true", help="smaller and shorter; for trying the bench itself")
+    parser.add_argument("--no-page", action="store_true", help="print the figures only")
+    options = parser.parse_args(argv)
+    measured: dict[str, list[Figure]] = {}
+    failed = False
+    for name in options.only or ROWS:
+        if name in ROOT_ONLY and os.geteuid() != 0:
+            print(f"bench: {name}: needs root, left out", flush=True)
+            continue
+        print(f"bench: {name}", flush=True)
+        try:
+            measured[name] = ROWS[name](options.quick)
+        except (BenchError, DemoError, OSError) as error:
+            failed = True
+            print(f"bench: {name} could not be measured: {error}", file=sys.stderr, flush=True)
+            continue
+        for figure in measured[name]:
+            print(f"  {_said(figure)}", flush=True)
+    if not options.no_page:
+        report.PAGE.write_text(report.page(report.keep(measured, quick=options.quick), list(ROWS)))
+        print(f"bench: {report.PAGE.relative_to(report.ROOT)} is written", flush=True)
+    return 1 if failed else 0
+
+
+def _said(figure: Figure) -> str:
+    verdict = {None: "", True: "holds, ", False: "MISSES, "}[figure.holds]
+    target = f" ({verdict}target under {shown(figure.target, figure.unit)})" if figure.target is not None else ""
+    return f"{figure.what}: {shown(figure.value, figure.unit)}{target}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
