@@ -216,10 +216,26 @@ async def test_eviction_and_its_budget(server: Server) -> None:
     budget = {"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "p"}}}}
     await server.client.create(budgets.gvr, budget, "default")
     eviction = {"metadata": {"name": "p"}}
-    with pytest.raises(TooManyRequests):
-        await server.client.create(PODS, eviction, "default", name="p", subresource="eviction")
-    await server.client.delete(budgets.gvr, "b", "default")
+
+    async def counted(**status: int) -> None:
+        whole = {"disruptionsAllowed": 0, "currentHealthy": 1, "desiredHealthy": 1, "expectedPods": 1, **status}
+        await server.client.patch(budgets.gvr, "b", {"status": whole}, "default", subresource="status")
+
+    async def refused(words: str) -> None:
+        with pytest.raises(TooManyRequests) as told:
+            await server.client.create(PODS, eviction, "default", name="p", subresource="eviction")
+        assert words in str(told.value.details)
+
+    ready = {"type": "Ready", "status": "True"}
+    await server.client.patch(PODS, "p", {"status": {"conditions": [ready]}}, "default", subresource="status")
+    await refused("still being processed")
+    await counted(observedGeneration=1)
+    await refused("b needs 1 healthy pods and has 1 currently")
+    await counted(observedGeneration=1, disruptionsAllowed=1)
     await server.client.create(PODS, eviction, "default", name="p", subresource="eviction")
+    spent = (await server.client.get(budgets.gvr, "b", "default"))["status"]
+    assert spent["disruptionsAllowed"] == 0
+    assert list(spent["disruptedPods"]) == ["p"]
     assert "deletionTimestamp" in (await server.client.get(PODS, "p", "default"))["metadata"]
 
 

@@ -27,22 +27,25 @@ def handlers(registry: Registry, clock: Callable[[], float]) -> dict[tuple[GVR, 
         if (obj.get("target") or {}).get("kind") not in (None, "", "Node"):
             raise BadRequest('target.kind: Unsupported value: supported values: "Node"')
         meta = obj.get("metadata") or {}
-        stamp = datetime.fromtimestamp(int(clock()), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        await registry.mutate(
-            row, namespace, name, lambda pod: bind(pod, node, meta, stamp), context, "binding"
-        )
+        stamp = _stamp(clock())
+        await registry.mutate(row, namespace, name, lambda pod: bind(pod, node, meta, stamp), context, "binding")
         return _success(201)
 
     async def eviction(row: Resource, namespace: str, name: str, obj: Obj, context: Context) -> Obj:
         pod = (await registry.get(row, namespace, name)).object()
-        budgets = registry.catalogue.get(BUDGETS)
-        if budgets is not None and not _finished(pod):
-            found = await registry.list(budgets, namespace, ListOptions())
-            refuse_over_budget(pod, [stored.object() for stored in found.items])
         options = obj.get("deleteOptions") or {}
         if not isinstance(options, dict):
             raise BadRequest("deleteOptions is an object")
         dry = context if not options.get("dryRun") else Context(user=context.user, dry_run=True)
+        budgets = registry.catalogue.get(BUDGETS)
+        if budgets is not None and not _finished(pod) and not pod["metadata"].get("deletionTimestamp"):
+            found = await registry.list(budgets, namespace, ListOptions())
+            budget = budget_of(pod, [stored.object() for stored in found.items])
+            if budget is not None and not spared(pod, budget):
+                stamp = _stamp(clock())
+                await registry.mutate(
+                    budgets, namespace, budget["metadata"]["name"], lambda b: draw(b, name, stamp), dry, "status"
+                )
         await registry.delete(row, namespace, name, options, dry)
         return _success(201)
 
@@ -72,8 +75,8 @@ def bind(pod: Obj, node: str, meta: Obj, stamp: str) -> Obj:
     return pod
 
 
-def refuse_over_budget(pod: Obj, budgets: list[Obj]) -> None:
-    """Raise TooManyRequests when a PodDisruptionBudget allows no more disruption."""
+def budget_of(pod: Obj, budgets: list[Obj]) -> Obj | None:
+    """The PodDisruptionBudget that protects a pod."""
     labels = pod["metadata"].get("labels") or {}
     matching = [
         b for b in budgets
@@ -84,14 +87,40 @@ def refuse_over_budget(pod: Obj, budgets: list[Obj]) -> None:
         raise InternalError(
             "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
         )
-    for budget in matching:
-        if not (budget.get("status") or {}).get("disruptionsAllowed"):
-            name = budget["metadata"]["name"]
-            raise TooManyRequests(
-                "Cannot evict pod as it would violate the pod's disruption budget.",
-                details={"causes": [{"reason": "DisruptionBudget", "message": f"The disruption budget {name} does not "
-                                     "allow a disruption now"}]},
-            )  # fmt: skip
+    return matching[0] if matching else None
+
+
+def spared(pod: Obj, budget: Obj) -> bool:
+    """Whether evicting the pod costs the budget nothing: it is not ready anyway, and either the others are enough or
+    the budget says that they need not be."""
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    if any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions):
+        return False
+    status, spec = budget.get("status") or {}, budget.get("spec") or {}
+    enough = 0 < (status.get("desiredHealthy") or 0) <= (status.get("currentHealthy") or 0)
+    return enough or spec.get("unhealthyPodEvictionPolicy") == "AlwaysAllow"
+
+
+def draw(budget: Obj, pod: str, stamp: str) -> Obj:
+    """The budget with one disruption spent on `pod`. Raises TooManyRequests when it allows none."""
+    status, name = dict(budget.get("status") or {}), budget["metadata"]["name"]
+    allowed = status.get("disruptionsAllowed") or 0
+    counted = (status.get("observedGeneration") or 0) >= (budget["metadata"].get("generation") or 0)
+    if not counted or allowed <= 0:
+        need, have = status.get("desiredHealthy") or 0, status.get("currentHealthy") or 0
+        said = f"The disruption budget {name} needs {need} healthy pods and has {have} currently"
+        cause = {"reason": "DisruptionBudget", "message": said if counted else f"The disruption budget {name} is still "
+                 "being processed by the server."}  # fmt: skip
+        raise TooManyRequests(
+            "Cannot evict pod as it would violate the pod's disruption budget.", details={"causes": [cause]}
+        )
+    status["disruptionsAllowed"] = allowed - 1
+    status["disruptedPods"] = {**(status.get("disruptedPods") or {}), pod: stamp}
+    return {**budget, "status": status}
+
+
+def _stamp(now: float) -> str:
+    return datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _finished(pod: Obj) -> bool:
@@ -100,5 +129,3 @@ def _finished(pod: Obj) -> bool:
 
 def _success(code: int) -> Obj:
     return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code}
-
-

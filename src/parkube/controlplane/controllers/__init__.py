@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from parkube.controlplane.controllers.csr import CsrController
 from parkube.controlplane.controllers.daemonsets.controller import DaemonSetController
 from parkube.controlplane.controllers.deployments.controller import DeploymentController
+from parkube.controlplane.controllers.disruption import DisruptionController
 from parkube.controlplane.controllers.endpoints.apiserver import ApiServerEndpoints
 from parkube.controlplane.controllers.endpoints.controller import EndpointsController
 from parkube.controlplane.controllers.expiry import Expiry
@@ -44,6 +45,7 @@ def controllers(
         DeploymentController(env), ReplicaSetController(env), DaemonSetController(env), EndpointsController(env),
         NodeLifecycle(env, options), TaintEviction(env), NodeIpam(env, options), PodGc(env, options),
         GarbageCollector(env, options), CsrController(env, options), Expiry(env),
+        DisruptionController(env),
     ]  # fmt: skip
 
 

@@ -29,9 +29,11 @@ from parkube.kubeapi.client import (
 from parkube.kubeapi.compact import NodeInfo, Owner, PodInfo, node_info, owners_of, pod_info
 from parkube.kubeapi.errors import Obj
 from parkube.kubeapi.informer import Informer
+from parkube.kubeapi.selectors import LabelSelector
 
 log = logging.getLogger(__name__)
 CONTROLLERREVISIONS = GVR("apps", "v1", "controllerrevisions")
+BUDGETS = GVR("policy", "v1", "poddisruptionbudgets")
 LEASE_NAMESPACE = "kube-node-lease"
 
 
@@ -87,6 +89,30 @@ def namespace_info(obj: Obj) -> NamespaceInfo:
     m = obj["metadata"]
     finalizers = tuple((obj.get("spec") or {}).get("finalizers") or ())
     return NamespaceInfo(m.get("uid", ""), bool(m.get("deletionTimestamp")), finalizers)
+
+
+class BudgetInfo(NamedTuple):
+    """A PodDisruptionBudget, for finding whom a pod concerns."""
+
+    namespace: str
+    generation: int
+    selector: LabelSelector | None
+    disrupted: tuple[str, ...]  # pods on their way out by eviction
+
+    def matches(self, pod: PodInfo) -> bool:
+        """Whether the budget protects this pod."""
+        return pod.namespace == self.namespace and self.selector is not None and self.selector.matches(pod.labels)
+
+
+def budget_info(obj: Obj) -> BudgetInfo:
+    """The projection of a PodDisruptionBudget."""
+    m, selector = obj["metadata"], (obj.get("spec") or {}).get("selector")
+    return BudgetInfo(
+        m.get("namespace", ""),
+        m.get("generation", 0),
+        None if selector is None else LabelSelector.from_object(selector),
+        tuple(sorted((obj.get("status") or {}).get("disruptedPods") or ())),
+    )
 
 
 def renewed(lease: Obj) -> str:
@@ -173,6 +199,7 @@ class Views:
         self.daemonsets: Informer[Trace] = Informer(client, DAEMONSETS, trace)
         self.services: Informer[ServiceInfo] = Informer(client, SERVICES, service_info)
         self.csrs: Informer[str] = Informer(client, CSRS, csr_info)
+        self.budgets: Informer[BudgetInfo] = Informer(client, BUDGETS, budget_info)
 
     def all(self) -> list[Informer[Any]]:
         """Every informer."""
@@ -186,6 +213,7 @@ class Views:
             self.daemonsets,
             self.services,
             self.csrs,
+            self.budgets,
         ]
 
     async def run(self) -> None:
