@@ -141,13 +141,11 @@ async def test_the_synthetic_cycle_moves_only_the_test_coil_and_names_the_step_t
     assert (await place.garage.verify("v6", place.grant())).step == "grant"
 
 
-async def test_a_lost_disk_numbers_on_where_the_platform_remembers(place: FakeGarage) -> None:
-    await place.garage.scan("entry", place.grant())
-    kinds = [e.record.kind for e in place.journal.after(0)]
-    place.journal.number_after(100)
-    assert [(e.seq > 100, e.record.kind) for e in place.journal.after(0)] == [(True, k) for k in kinds]
-    place.journal.number_after(50)
-    assert place.journal.append(Record("opened", "entry")).seq == 100 + len(kinds) + 1
+def test_a_new_disk_is_another_journal_and_a_restart_is_not(place: FakeGarage, tmp_path: Path) -> None:
+    old = place.journal.id
+    place.start()
+    assert place.journal.id == old
+    assert FakeGarage(tmp_path / "new disk").journal.id != old
 
 
 def test_a_device_that_goes_and_comes_is_journalled_once_each(place: FakeGarage) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -84,6 +85,15 @@ class Journal:
         return int(row[0]) if row else 0
 
     @property
+    def id(self) -> str:
+        """Which journal this is: another one, with numbers of its own, has another."""
+        found = self.fact("journal_id")
+        if found is None:
+            found = uuid.uuid4().hex
+            self.remember("journal_id", found)
+        return found
+
+    @property
     def acked_seq(self) -> int:
         """Up to where the platform has everything."""
         return int(self.fact("acked") or 0)
@@ -92,23 +102,6 @@ class Journal:
         """The platform has everything up to `seq`; an older acknowledgement changes nothing."""
         if seq > self.acked_seq:
             self.remember("acked", str(min(seq, self.last_seq)))
-
-    def number_after(self, seq: int) -> None:
-        """Where this journal ends before `seq` (its disk was lost, the platform remembers more), number on from there.
-
-        What was written since is numbered anew, so that it is sent and counted too.
-        """
-        last = self.last_seq
-        if seq <= last:
-            return
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute("UPDATE event SET seq = seq + ?", (seq,))
-            self._db.execute("DELETE FROM sqlite_sequence WHERE name = 'event'")
-            self._db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('event', ?)", (seq + last,))
-            self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise JournalError(f"the journal cannot be written: {error}") from error
 
     def fact(self, name: str) -> str | None:
         """A remembered value (keys, the acknowledged number)."""

@@ -1,6 +1,6 @@
 """The one outbound socket to the platform: events up until acknowledged, commands down. Carries, never decides.
 
-Messages are JSON text frames, each `{"type": …}`; docs/reference/garage-link.md lists them. Everything may come twice.
+Messages are JSON text frames, each `{"type": …}`; docs/reference/platform.md lists them. Everything may come twice.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from websockets.exceptions import WebSocketException
 from parkube.parking.gate.app import Garage
 from parkube.parking.gate.errors import GateError
 from parkube.parking.gate.journal import Entry
-from parkube.parking.gate.lane import Record
 
 BATCH = 200
 STATUS_S = 15.0
@@ -89,7 +88,7 @@ class Link:
         journal = self._garage.journal
         await self._send(
             socket, type="hello", garage=self._garage.config.garage, app_version=self._garage.config.app_version,
-            boot_id=self._boot_id, last_seq=journal.last_seq, clock=rfc3339(self._clock()),
+            boot_id=self._boot_id, journal_id=journal.id, last_seq=journal.last_seq, clock=rfc3339(self._clock()),
         )  # fmt: skip
         senders: set[asyncio.Task[None]] = set()
         try:
@@ -118,12 +117,8 @@ class Link:
         keys = {k["kid"]: k["public_key_b64"] for k in message.get("keys") or ()}
         self._garage.journal.remember("keys", json.dumps(keys))
         self._garage.lane.keys = decode_keys(keys)
-        acked, journal = int(message.get("acked_seq", 0)), self._garage.journal
-        lost_disk = acked > journal.last_seq
-        journal.number_after(acked)
-        journal.acked(acked)
-        if lost_disk:
-            journal.append(Record("journal_lost", "", detail={"numbered_from": acked + 1}))
+        acked = int(message.get("acked_seq", 0))
+        self._garage.journal.acked(acked)
         # What the platform lost (a restored backup) is sent again, as far as the journal still has it.
         self._sent_seq = acked
         self.connected = True
