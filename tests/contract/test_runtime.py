@@ -40,7 +40,7 @@ async def containerd() -> AsyncIterator[Runtime]:
             yield runtime
         finally:
             await runtime.close()
-            await clean(config)
+            await clean(config, network=False)
 
 
 @contextlib.asynccontextmanager

@@ -26,8 +26,8 @@ from parkube.nodeagent.runtime.cri.runtime import CriRuntime
 from parkube.nodeagent.runtime.port import RuntimeFault
 
 
-async def clean(config: AgentConfig) -> None:
-    """Everything that runs or is mounted for this data directory."""
+async def clean(config: AgentConfig, *, network: bool = True) -> None:
+    """Everything that runs or is mounted for this data directory; `network`: and this namespace's rules and bridge."""
     paths = containerd_paths(config)
     if paths.config.exists():
         with contextlib.suppress(RuntimeFault, TimeoutError, OSError):
@@ -40,9 +40,10 @@ async def clean(config: AgentConfig) -> None:
             os.kill(pid, signal.SIGKILL)
     for mount in _mounts(str(config.data_dir.resolve())):
         await _run("umount", "-l", mount)
-    with contextlib.suppress(NetworkFault):
-        await Nftables().remove()
-    await _run("ip", "link", "delete", BRIDGE)
+    if network:
+        with contextlib.suppress(NetworkFault):
+            await Nftables().remove()
+        await _run("ip", "link", "delete", BRIDGE)
 
 
 async def _end_pods(runtime: CriRuntime) -> None:
