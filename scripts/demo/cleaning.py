@@ -1,4 +1,4 @@
-"""Takes away what containers leave behind: shims and what runs below them, mounts, cgroups, firewall tables."""
+"""Takes away what containers leave behind: shims and what runs below them, mounts, cgroups."""
 
 from __future__ import annotations
 
@@ -36,15 +36,16 @@ def unmount_below(folder: Path) -> None:
         subprocess.run(["umount", "--lazy", place], check=False, capture_output=True)
 
 
-def remove_tables(prefix: str) -> None:
-    """Delete the nftables tables whose name begins so, in this network namespace."""
-    if not shutil.which("nft"):
-        return
-    tables = subprocess.run(["nft", "list", "tables"], check=False, capture_output=True, text=True).stdout
-    for line in tables.splitlines():
-        _, family, name = line.split()
-        if name.startswith(prefix):
-            subprocess.run(["nft", "delete", "table", family, name], check=False)
+def remove_empty_cgroups() -> None:
+    """Remove what pods left of the cgroup tree; one that is in use cannot be removed, and stays."""
+    for top in Path("/sys/fs/cgroup").glob("**/kubepods"):
+        for group in sorted(
+            (each for each in top.rglob("*") if each.is_dir()), key=lambda g: len(g.parts), reverse=True
+        ):
+            with contextlib.suppress(OSError):
+                group.rmdir()
+        with contextlib.suppress(OSError):
+            top.rmdir()
 
 
 def remove(folder: Path) -> None:

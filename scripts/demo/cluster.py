@@ -8,19 +8,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scripts.demo.cleaning import end_containers, remove, remove_tables, unmount_below
+from scripts.demo.cleaning import end_containers, remove, unmount_below
 from scripts.demo.errors import DemoError
 from scripts.demo.network import Network, run
 from scripts.demo.processes import Processes
 
 ROOT = Path(__file__).resolve().parents[2]
 PARKUBE = ROOT / ".venv/bin/parkube"
+PYTHON = ROOT / ".venv/bin/python"
 
 
 @dataclass
@@ -107,14 +109,22 @@ class Cluster:
         """End and remove everything this cluster made."""
         for name in self.processes.names():
             self.processes.stop(name)
+        nodes = {site: self.network.netns(site) for site in self.sites}
+        nodes["server"] = self.network.netns(self.server_site) if self.server_site else ""
+        cleaning = [self._clean_node(site, netns) for site, netns in nodes.items() if (self.folder / site).exists()]
+        for process in cleaning:
+            process.wait(60)
         end_containers(self.folder)
         unmount_below(self.folder)
         self.network.down([*self.sites, self.server_site])
-        if not self.server_site:
-            remove_tables("parkube")
-            for link in ("parkube0", "cni0"):
-                run("ip", "link", "delete", link, check=False)
         remove(self.folder)
+
+    def _clean_node(self, site: str, netns: str) -> subprocess.Popen[bytes]:
+        """End a node's containers by the agent's own cleanup, which also gives back addresses and firewall rules."""
+        words = [PYTHON, "-m", "parkube.nodeagent.main.cleanup", "--data-dir", self.folder / site]
+        enter = ["nsenter", f"--net=/run/netns/{netns}"] if netns and Path(f"/run/netns/{netns}").exists() else []
+        quiet = subprocess.DEVNULL
+        return subprocess.Popen([*enter, *map(str, words)], stdin=quiet, stdout=quiet, stderr=quiet)
 
     @staticmethod
     def _lay_images(folder: Path, names: tuple[str, ...]) -> None:

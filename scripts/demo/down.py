@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from scripts.demo.cleaning import remove
+from scripts.demo.cleaning import remove, remove_empty_cgroups
 from scripts.demo.processes import Processes
 from scripts.demo.up import FOLDER, demo_cluster
 
@@ -23,6 +23,7 @@ def main() -> int:
         demo_cluster().down()
         for path in HOST_PATHS:
             remove(path)
+        remove_empty_cgroups()
     else:
         processes = Processes(FOLDER / "processes")
         for name in processes.names():

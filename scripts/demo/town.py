@@ -6,6 +6,7 @@ Everything is done as a person would do it: kubectl, HTTP, and the relay boards'
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import subprocess
 import urllib.error
@@ -38,6 +39,11 @@ class Town:
         return f"http://{self.cluster.address}:{NODE_PORT}"
 
     @property
+    def platform_data(self) -> Path:
+        """Where the platform's database lies on its node."""
+        return self.cluster.folder / "platform"
+
+    @property
     def operator_token(self) -> str:
         """The operator's token; made once."""
         if not self.secrets.exists():
@@ -48,7 +54,7 @@ class Town:
     def deploy(self) -> None:
         """Put platform and operator on the cluster, and wait until the platform answers."""
         cluster = self.cluster
-        cluster.kubectl("apply", "-k", ROOT / "deploy/base")
+        cluster.kubectl("apply", "-k", self._overlay())
         settings = [
             {
                 "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "platform", "namespace": "parkube"},
@@ -58,7 +64,10 @@ class Town:
             },
             {
                 "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "platform", "namespace": "parkube"},
-                "data": {"publicUrl": self.url, "garageImage": "docker.io/parkube/garage:dev"},
+                "data": {
+                    "publicUrl": self.url, "garageImage": "docker.io/parkube/garage:dev",
+                    "garageData": str(cluster.folder / "journals"),
+                },
             },
         ]  # fmt: skip
         cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(settings))
@@ -70,6 +79,25 @@ class Town:
         except DemoError as error:
             pods = cluster.kubectl("-n", "parkube", "get", "pods", "-o", "wide", check=False)
             raise DemoError(f"{error}\n{pods}") from error
+
+    def _overlay(self) -> Path:
+        """The base with the platform's database below this cluster's folder: it goes when the cluster goes.
+
+        In the words of kustomize 2, which kubectl 1.20 has; the newer ones still know them.
+        """
+        folder, claim = self.cluster.folder / "deploy", {"name": "data", "hostPath": {"path": str(self.platform_data)}}
+        folder.mkdir(exist_ok=True)
+        patch = {
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "platform", "namespace": "parkube"},
+            "spec": {"template": {"spec": {"volumes": [claim]}}},
+        }  # fmt: skip
+        base = os.path.relpath(ROOT / "deploy/base", folder.resolve())
+        (folder / "data.yaml").write_text(yaml.safe_dump(patch))
+        (folder / "kustomization.yaml").write_text(yaml.safe_dump({
+            "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "bases": [base],
+            "patchesStrategicMerge": ["data.yaml"],
+        }))  # fmt: skip
+        return folder
 
     def import_register(self) -> str:
         """Import the register of car parks, or the small generated city where the file is not here."""
