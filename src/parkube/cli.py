@@ -157,12 +157,18 @@ def _fail(sentence: str) -> int:
 def server(argv: list[str]) -> int:
     """`parkube server`."""
     values = settings("server", (*_SERVER, *_NODE), argv)
-    from parkube.controlplane.main.config import ServerConfig
+    from parkube.controlplane.main.config import ConfigError, ServerConfig
 
     passed_on = [word for flag in _NODE for word in _words(flag, values.pop(flag.field, None))]
-    config = ServerConfig(**values, agent_arguments=tuple(passed_on))
-    if not config.disable_agent and os.geteuid() != 0:
-        raise Usage("running containers needs root: run as root, or with --disable-agent for the control plane alone")
+    try:
+        config = ServerConfig(**values, agent_arguments=tuple(passed_on))
+    except ConfigError as exc:
+        raise Usage(str(exc)) from exc
+    if not config.disable_agent:
+        if os.geteuid() != 0:
+            raise Usage("running containers needs root: run as root, or with --disable-agent for the control plane")
+        named = {"node_name": config.node_name} if config.node_name else {}
+        _agent_config(server="", node_labels=config.node_label, node_taints=config.node_taint, **named)
     _log_to_stderr(config.log_level)
     run: Callable[[ServerConfig], Coroutine[Any, Any, None]] = _load("parkube.controlplane.main.run", "run")
     return _run(lambda: run(config), fast=True)
@@ -181,18 +187,22 @@ def agent(argv: list[str]) -> int:
     values = settings("agent", _AGENT, argv)
     if not values.get("server"):
         raise Usage("the agent needs to know its server: --server https://<address>:6443")
-    from parkube.nodeagent.main.config import AgentConfig, ConfigError
-
-    try:
-        config = AgentConfig(**values)
-    except ConfigError as exc:
-        raise Usage(str(exc)) from exc
-
+    config = _agent_config(**values)
     if config.server_node:
         _end_with_parent()
     _log_to_stderr("info")
-    run: Callable[[AgentConfig], Coroutine[Any, Any, None]] = _load("parkube.nodeagent.main.run", "run")
+    run: Callable[[Any], Coroutine[Any, Any, None]] = _load("parkube.nodeagent.main.run", "run")
     return _run(lambda: run(config), fast=False)
+
+
+def _agent_config(**values: Any) -> Any:
+    """An AgentConfig; the server makes one only to know now what its own agent would refuse later."""
+    from parkube.nodeagent.main.config import AgentConfig, ConfigError
+
+    try:
+        return AgentConfig(**values)
+    except ConfigError as exc:
+        raise Usage(str(exc)) from exc
 
 
 def _end_with_parent() -> None:
@@ -341,7 +351,7 @@ def _convert(flag: Flag, value: Any) -> Any:
             first, last = str(value).split("-")
             return int(first), int(last)
     except ValueError as exc:
-        raise Usage(f'--{flag.name}: "{value}" is not valid; it is the {flag.help}') from exc
+        raise Usage(f'--{flag.name}: "{value}" is not valid: {flag.help}') from exc
     return Path(str(value)) if flag.kind == "path" else str(value)
 
 

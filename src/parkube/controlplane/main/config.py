@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Network, ip_address
 from pathlib import Path
+
+
+class ConfigError(Exception):
+    """Settings that cannot work; its text is one sentence that names each of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,30 @@ class ServerConfig:
     agent_arguments: tuple[str, ...] = ()  # passed on to the server's own agent process
     log_level: str = "info"
 
+    def __post_init__(self) -> None:
+        faults = list(self._faults())
+        if faults:
+            raise ConfigError("; ".join(faults))
+
+    def _faults(self) -> Iterator[str]:
+        if not 0 <= self.https_listen_port <= 65535:
+            yield f"--https-listen-port: {self.https_listen_port} is not a port"
+        first, last = self.service_node_port_range
+        if not 0 < first <= last <= 65535:
+            yield f"--service-node-port-range: {first}-{last} is not a range of ports"
+        named = {"advertise-address": self.advertise_address, "bind-address": self.bind_address}
+        for flag, value in named.items():
+            if value and not _is_address(value):
+                yield f'--{flag}: "{value}" is not an address'
+        pods = _network(self.cluster_cidr)
+        if pods is None or pods.prefixlen > 24:
+            yield f'--cluster-cidr: "{self.cluster_cidr}" is not an IPv4 range of at least a /24, as 10.42.0.0/16'
+        services = _network(self.service_cidr)
+        if services is None or services.prefixlen > 28:
+            yield f'--service-cidr: "{self.service_cidr}" is not an IPv4 range of at least a /28, as 10.43.0.0/16'
+        if pods and services and pods.overlaps(services):
+            yield f"--cluster-cidr {pods} and --service-cidr {services} overlap"
+
     @property
     def server_dir(self) -> Path:
         """`<data-dir>/server`: db, tls, token, node-token, manifests, images."""
@@ -48,3 +78,18 @@ class ServerConfig:
     def images_dir(self) -> Path:
         """Where the read-only registry's `*.tar` lie."""
         return self.server_dir / "images"
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _network(text: str) -> IPv4Network | None:
+    try:
+        return IPv4Network(text) if "/" in text else None
+    except ValueError:
+        return None

@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_WORD = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
+_KEY = rf"([a-z0-9]([a-z0-9.-]{{0,251}}[a-z0-9])?/)?{_WORD}"
+_LABEL = re.compile(rf"{_KEY}=({_WORD})?")
+_TAINT = re.compile(rf"{_KEY}(=({_WORD})?)?:(NoSchedule|PreferNoSchedule|NoExecute)")
 
 
 class ConfigError(Exception):
@@ -45,10 +49,10 @@ class AgentConfig:
                 f'"{self.node_name}" is not a node name: lower-case letters, digits, "-" and "." only (--node-name)'
             )
         for label in self.node_labels:
-            if "=" not in label:
+            if not _LABEL.fullmatch(label):
                 raise ConfigError(f'"{label}" is not a label: write key=value (--node-label)')
         for taint in self.node_taints:
-            if not re.fullmatch(r"[^=:]+(=[^:]*)?:(NoSchedule|PreferNoSchedule|NoExecute)", taint):
+            if not _TAINT.fullmatch(taint):
                 raise ConfigError(
                     f'"{taint}" is not a taint: write key=value:Effect, as NoSchedule or NoExecute (--node-taint)'
                 )
