@@ -83,9 +83,14 @@ class Cluster:
 
     def kubectl(self, *words: str | Path, check: bool = True, stdin: str | None = None) -> str:
         """kubectl's output."""
+        return run(*self.kubectl_words, *words, check=check, stdin=stdin)
+
+    @property
+    def kubectl_words(self) -> list[str | Path]:
+        """How kubectl begins here: as the administrator of this cluster."""
         environment = ["env", f"KUBECONFIG={self.kubeconfig}", f"HOME={self.folder}"]
         server = f"--server=https://{self.address}:{self.port}"  # the kubeconfig's own is 127.0.0.1
-        return run(*environment, PARKUBE, "kubectl", server, *words, check=check, stdin=stdin)
+        return [*environment, PARKUBE, "kubectl", server]
 
     def get(self, *words: str) -> Any:
         """What `kubectl get … -o json` says, None where it fails."""

@@ -102,28 +102,15 @@ class Town:
     def import_register(self) -> str:
         """Import the register of car parks, or the small generated city where the file is not here."""
         exec_ = [
-            "kubectl",
-            "-n",
-            "parkube",
-            "exec",
-            "-i",
-            "deploy/platform",
-            "--",
-            "python3",
-            "-m",
-            "parkube.cli",
-            "parking",
-        ]
+            *self.cluster.kubectl_words, "-n", "parkube", "exec", "-i", "deploy/platform", "--", "python3", "-m",
+            "parkube.cli", "parking",
+        ]  # fmt: skip
         here = REGISTER.exists()
         words = [*exec_, "import-npr", "/dev/stdin"] if here else [*exec_, "city"]
         with (REGISTER if here else Path("/dev/null")).open("rb") as source:
             done = subprocess.run(
-                [PARKUBE, *words], stdin=source, capture_output=True, text=True, check=False,
-                env={
-                    "KUBECONFIG": str(self.cluster.kubeconfig), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-                    "HOME": str(self.cluster.folder),
-                },
-            )  # fmt: skip
+                words, stdin=source, capture_output=True, text=True, check=False
+            )
         if done.returncode:
             raise DemoError(f"the import failed: {(done.stderr or done.stdout).strip()[-800:]}")
         return done.stdout.strip().splitlines()[0] if done.stdout.strip() else "imported"

@@ -18,6 +18,7 @@ from parkube.parking.operator.errors import BadGarage
 Obj = dict[str, Any]
 
 LABEL = "parkube.io/garage"
+GARAGE_DATA = "/var/lib/parkube-garage"
 DIRECTIONS = {"in": "entry", "out": "exit", "pedestrian": "pedestrian"}
 _INTERVAL = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
@@ -120,8 +121,11 @@ def secret(name: str, namespace: str, token: str) -> Obj:
     }  # fmt: skip
 
 
-def daemon_set(name: str, namespace: str, config: Obj, image: str) -> Obj:
-    """The DaemonSet that runs the app on the garage's node; a changed configuration restarts it."""
+def daemon_set(name: str, namespace: str, config: Obj, image: str, data: str = GARAGE_DATA) -> Obj:
+    """The DaemonSet that runs the app on the garage's node; a changed configuration restarts it.
+
+    `data`: the folder on the node under which each garage's journal has its own.
+    """
     labels = {"app": "garage", LABEL: name}
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
     mounts = [
@@ -150,7 +154,7 @@ def daemon_set(name: str, namespace: str, config: Obj, image: str) -> Obj:
             "volumeMounts": mounts,
         }],
         "volumes": [
-            {"name": "data", "hostPath": {"path": f"/var/lib/parkube-garage/{name}", "type": "DirectoryOrCreate"}},
+            {"name": "data", "hostPath": {"path": f"{data}/{name}", "type": "DirectoryOrCreate"}},
             {"name": "config", "configMap": {"name": app_name(name)}},
             {"name": "link", "secret": {"secretName": app_name(name)}},
         ],

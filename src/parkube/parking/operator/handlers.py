@@ -32,6 +32,7 @@ class World:
     platform: Platform
     public_url: str
     image: str
+    garage_data: str = desired.GARAGE_DATA
 
 
 def owner_of(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,7 +59,7 @@ async def sync(world: World, body: Mapping[str, Any], local: datetime) -> None:
         token = await world.platform.new_token(name)
         await world.cluster.put(desired.secret(name, namespace, token), owner)
     await world.cluster.put(desired.config_map(name, namespace, config), owner)
-    await world.cluster.put(desired.daemon_set(name, namespace, config, world.image), owner)
+    await world.cluster.put(desired.daemon_set(name, namespace, config, world.image, world.garage_data), owner)
 
 
 async def cycle(world: World, body: Mapping[str, Any]) -> Cycle:

@@ -14,6 +14,7 @@ from typing import Any
 import kopf
 
 from parkube.parking.operator.cluster import Cluster
+from parkube.parking.operator.desired import GARAGE_DATA
 from parkube.parking.operator.handlers import World, register
 from parkube.parking.operator.platform import Platform
 
@@ -34,12 +35,12 @@ def login(**context: Any) -> kopf.ConnectionInfo | None:
     )  # fmt: skip
 
 
-async def run(namespace: str, platform_url: str, public_url: str, token: str, image: str) -> None:
+async def run(options: argparse.Namespace, token: str) -> None:
     """Serve the Garages of one namespace."""
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry)(login)
-    platform = Platform(platform_url, token)
-    register(registry, World(Cluster(namespace), platform, public_url, image))
+    platform, cluster = Platform(options.platform_url, token), Cluster(options.namespace)
+    register(registry, World(cluster, platform, options.public_url, options.garage_image, options.garage_data))
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.scanning.disabled = True  # the CRDs are there before the operator, and no right on namespaces is needed
@@ -47,7 +48,7 @@ async def run(namespace: str, platform_url: str, public_url: str, token: str, im
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix="operator.parkube.io")
     settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix="operator.parkube.io")
     try:
-        await kopf.operator(registry=registry, settings=settings, namespace=namespace, standalone=True)
+        await kopf.operator(registry=registry, settings=settings, namespace=options.namespace, standalone=True)
     finally:
         await platform.close()
 
@@ -60,6 +61,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--platform-url", default=environ.get("PARKUBE_PLATFORM_URL", ""))
     parser.add_argument("--public-url", default=environ.get("PARKUBE_PUBLIC_URL", ""))
     parser.add_argument("--garage-image", default=environ.get("PARKUBE_GARAGE_IMAGE", "docker.io/parkube/garage:dev"))
+    parser.add_argument(
+        "--garage-data", default=environ.get("PARKUBE_GARAGE_DATA", GARAGE_DATA), help="where nodes keep the journals"
+    )
     options = parser.parse_args(argv)
     token = environ.get("PARKUBE_OPERATOR_TOKEN", "")
     missing = [f"--{n}" for n in ("platform-url", "public-url") if not getattr(options, n.replace("-", "_"))]
@@ -69,5 +73,5 @@ def main(argv: Sequence[str]) -> int:
         return 2
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    asyncio.run(run(options.namespace, options.platform_url, options.public_url, token, options.garage_image))
+    asyncio.run(run(options, token))
     return 0
