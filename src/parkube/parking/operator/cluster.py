@@ -60,14 +60,17 @@ class Cluster:
         return dict(found["spec"])
 
     async def pod(self, garage: str) -> tuple[str | None, str]:
-        """The node that the garage's pod is on, and why it does not run; empty when it is ready."""
+        """The node that the garage's pod is on, and why it does not run; empty when its container runs.
+
+        A pod that is not ready while its container runs tells nothing: its node may just be away.
+        """
         node, trouble = None, "no node carries the label " + f"{LABEL}={garage}"
         async for pod in self._client.list(Pod, labels={LABEL: garage}):
             if (pod.metadata or ObjectMeta()).deletionTimestamp is not None:
                 continue
             node = pod.spec.nodeName if pod.spec else None
-            conditions = (pod.status.conditions if pod.status else None) or []
-            if any(c.type == "Ready" and c.status == "True" for c in conditions):
+            states = (pod.status.containerStatuses if pod.status else None) or []
+            if states and all(s.state and s.state.running for s in states):
                 return node, ""
             trouble = "the garage's container does not run" + _waiting(pod)
         return node, trouble
