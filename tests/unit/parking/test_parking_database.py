@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, text
 from parkube.parking.adapters.database import SqlDatabase, open_database, schema
 from parkube.parking.domain.errors import Invalid, ParkingError, Unavailable
 from parkube.parking.domain.ledger import Entry, Move
+from parkube.parking.services.audit import audit
 from tests.fakes.parking import FakeGarage, World, ok
 
 
@@ -85,3 +87,18 @@ async def test_a_database_that_refuses_is_unavailable(postgres_address: str) -> 
     with pytest.raises(Unavailable):
         await none.upgrade()
     await none.close()
+
+
+async def test_books_that_do_not_say_the_same_as_the_bookings_are_named(world: World, garage: FakeGarage) -> None:
+    booking = await world.book()
+    for gate in ("entry", "exit"):
+        assert ok(await world.call(booking, "POST", "/open", json={"gate": gate}))["state"] == "opened"
+    assert (await audit(world.platform.database)).faults == ()
+    async with world.platform.database.writing() as transaction:
+        known = await transaction.booking(booking["id"])
+        assert known is not None
+        await transaction.save_booking(replace(known, charged_minor=known.charged_minor + 1))
+    found = await audit(world.platform.database)
+    assert found.faults == (f"{known.id}: the ledger says 600 is due, the booking 601",)
+    async with world.platform.database.writing() as transaction:
+        await transaction.save_booking(known)

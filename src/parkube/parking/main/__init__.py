@@ -13,6 +13,7 @@ _USAGE = """parkube parking: the parking half
   parkube parking platform      the platform: API, pages, garage links   (--database-url --listen --web-dir)
   parkube parking import-npr    take in the Dutch parking register       FILE
   parkube parking city          take in a small generated city
+  parkube parking check-ledger  whether the books balance
   parkube parking gate          a garage's app                           --config FILE
   parkube parking relay-board   a simulated relay board and scanner
   parkube parking operator      the operator of Garage resources
@@ -63,6 +64,10 @@ def _command(name: str) -> Callable[[list[str]], int | None] | None:
         from parkube.parking.main.imports import import_city
 
         return import_city
+    if name == "check-ledger":
+        from parkube.parking.main.books import check_ledger
+
+        return check_ledger
     if name == "gate":
         from parkube.parking.gate.main import main as gate
 
