@@ -173,7 +173,13 @@ def test_a_job_like_pod_ends_as_succeeded_or_failed(kube: Kubectl) -> None:
     kube("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/good", "--timeout=20s")
     kube("wait", "--for=jsonpath={.status.phase}=Failed", "pod/bad", "--timeout=20s")
     assert status(kube, "bad")["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 7
-    kube("delete", "pod", "good", "bad", "--timeout=20s")
+    greedy = shell("exec busybox dd if=/dev/zero of=/dev/null bs=200M count=1")
+    kube.apply(pod("greedy", {**greedy, "resources": {"limits": {"memory": "16Mi"}}}, restartPolicy="Never"))
+    kube("wait", "--for=jsonpath={.status.phase}=Failed", "pod/greedy", "--timeout=20s")
+    assert status(kube, "greedy")["containerStatuses"][0]["state"]["terminated"]["reason"] == "OOMKilled"
+    uid = kube.json("get", "pod", "greedy")["metadata"]["uid"]
+    kube("delete", "pod", "good", "bad", "greedy", "--timeout=20s")
+    until(lambda: not list(Path("/sys/fs/cgroup").glob(f"*/kubepods/*/pod{uid}")), 5, "its cgroups are still there")
 
 
 def test_a_pod_ends_by_its_hook_and_grace(kube: Kubectl, node: EdgeNode) -> None:

@@ -49,8 +49,10 @@ async def clean(config: AgentConfig, *, network: bool = True) -> None:
 async def _end_pods(runtime: CriRuntime) -> None:
     await runtime.start()
     try:
-        sandboxes = [sandbox.id for pod in await runtime.pods() for sandbox in pod.sandboxes]
-        await asyncio.gather(*(_end(runtime, sandbox_id) for sandbox_id in sandboxes))
+        pods = await runtime.pods()
+        await asyncio.gather(*(_end(runtime, sandbox.id) for pod in pods for sandbox in pod.sandboxes))
+        for pod in pods:
+            await runtime.forget_pod(pod.uid)
     finally:
         await runtime.close()
 

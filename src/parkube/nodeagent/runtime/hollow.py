@@ -100,6 +100,9 @@ class HollowRuntime:
         if not pod.sandboxes:
             self._pods.pop(uid, None)
 
+    async def forget_pod(self, uid: str) -> None:
+        self._pods.pop(uid, None)
+
     # Containers
 
     def _find(self, container_id: str) -> Container:

@@ -94,6 +94,10 @@ class Runtime(Protocol):
         """Forget it and its containers; idempotent."""
         ...
 
+    async def forget_pod(self, uid: str) -> None:
+        """All of the pod is removed: give back whatever else was kept for it."""
+        ...
+
     # Containers
     async def create_container(self, sandbox_id: str, spec: ContainerSpec, sandbox: SandboxSpec) -> str: ...
 

@@ -229,3 +229,4 @@ class Executor:
         for sandbox in seen.sandboxes:
             await self.runtime.stop_sandbox(sandbox.id)
             await self.runtime.remove_sandbox(sandbox.id)
+        await self.runtime.forget_pod(seen.uid)

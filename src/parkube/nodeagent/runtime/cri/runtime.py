@@ -18,6 +18,7 @@ from parkube.nodeagent.plan.model import (
     SandboxSpec,
 )
 from parkube.nodeagent.plan.names import ANNOTATION_HASH, LABEL_NAME, LABEL_NAMESPACE, LABEL_UID
+from parkube.nodeagent.runtime.cgroups import remove_pod_groups
 from parkube.nodeagent.runtime.cri.channel import UnixChannel
 from parkube.nodeagent.runtime.cri.convert import container_config, sandbox_config
 from parkube.nodeagent.runtime.cri.messages import CODEC, EVENTS, IMAGES, RUNTIME
@@ -210,6 +211,9 @@ class CriRuntime:
     async def remove_sandbox(self, sandbox_id: str) -> None:
         with contextlib.suppress(NoSuchContainer):
             await self._channel.call(RUNTIME + "RemovePodSandbox", "PodSandboxId", {"pod_sandbox_id": sandbox_id})
+
+    async def forget_pod(self, uid: str) -> None:
+        remove_pod_groups(uid)
 
     # Containers
 
