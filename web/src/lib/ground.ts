@@ -71,17 +71,17 @@ const TOWNS: number[] = [
 
 const pairs = (path: Path): Position[] => Array.from({ length: path.length / 2 }, (_, at) => [path[2 * at] ?? 0, path[2 * at + 1] ?? 0])
 
-/** Cut the corners off (Chaikin), `times` over; ends of an open path stay. */
-function smooth(points: Position[], closed: boolean, times = 2): Position[] {
+/** Cut the corners off (Chaikin), `times` over, a `share` of each side; ends of an open path stay. */
+function smooth(points: Position[], closed: boolean, share = 0.25, times = 2): Position[] {
   if (times === 0) return points
-  const between = (a: Position, b: Position, share: number): Position => [0, 1].map((axis) => (a[axis] ?? 0) * (1 - share) + (b[axis] ?? 0) * share)
+  const between = (a: Position, b: Position, part: number): Position => [0, 1].map((axis) => (a[axis] ?? 0) * (1 - part) + (b[axis] ?? 0) * part)
   const cut = points.flatMap((point, at) => {
     const next = points[(at + 1) % points.length] ?? point
-    return at === points.length - 1 && !closed ? [] : [between(point, next, 0.25), between(point, next, 0.75)]
+    return at === points.length - 1 && !closed ? [] : [between(point, next, share), between(point, next, 1 - share)]
   })
-  return smooth(closed ? cut : [points[0] ?? [], ...cut.slice(1, -1), points.at(-1) ?? []], closed, times - 1)
+  return smooth(closed ? cut : [points[0] ?? [], ...cut.slice(1, -1), points.at(-1) ?? []], closed, share, times - 1)
 }
-const line = (path: Path, properties: Record<string, number>): Feature => ({ type: 'Feature', properties, geometry: { type: 'LineString', coordinates: smooth(pairs(path), false) } })
+const line = (path: Path, properties: Record<string, number>, share = 0.25): Feature => ({ type: 'Feature', properties, geometry: { type: 'LineString', coordinates: smooth(pairs(path), false, share) } })
 const area = (ring: Position[]): Feature => ({ type: 'Feature', properties: {}, geometry: { type: 'Polygon', coordinates: [[...ring, ring[0] ?? []]] } })
 const collection = (features: Feature[]): FeatureCollection => ({ type: 'FeatureCollection', features })
 
@@ -100,5 +100,5 @@ export const waters = collection(WATERS.map(([width, path]) => line(path, { widt
 export const lakes = collection(LAKES.map((path) => area(smooth(pairs(path), true))))
 export const islands = collection(ISLANDS.map((path) => area(smooth(pairs(path), true))))
 export const parks = collection(PARKS.map((path) => area(smooth(pairs(path), true))))
-export const roads = collection(ROADS.map((path) => line(path, {})))
+export const roads = collection(ROADS.map((path) => line(path, {}, 0.08)))
 export const towns = collection(Array.from({ length: TOWNS.length / 3 }, (_, at) => town(TOWNS[3 * at] ?? 0, TOWNS[3 * at + 1] ?? 0, TOWNS[3 * at + 2] ?? 0)))

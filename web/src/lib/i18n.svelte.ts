@@ -9,7 +9,7 @@ const en = {
   opened: 'Open. Drive through.', sent: 'Sent to the gate…', refused: 'The gate did not open', pay: 'Pay', cancel: 'Cancel booking', receipt: 'Receipt', vat: 'of which VAT',
   done: 'Find another', running: 'Parked since', total: 'Total', offline: 'No connection. Trying again.', live: 'Live', noMap: 'The map needs WebGL; the list has everything.',
   booked: 'Booked', entered: 'Parked', exited: 'Left, to be paid', paid: 'Paid', cancelled: 'Cancelled', expired: 'Expired', due: 'To pay', badTimes: 'Leaving must be after arriving.',
-  language: 'Language', current: 'Your booking', distance: 'away', number: 'No.', route: 'Route',
+  language: 'Language', current: 'Your booking', distance: 'away', number: 'No.', route: 'Route', noBooking: 'This car park is in the public register but has no gate with us yet, so it cannot be booked here.',
 }
 type Words = typeof en
 const nl: Words = {
@@ -21,7 +21,7 @@ const nl: Words = {
   opened: 'Open. Rijd maar door.', sent: 'Naar de poort gestuurd…', refused: 'De poort ging niet open', pay: 'Betaal', cancel: 'Annuleer boeking', receipt: 'Bon', vat: 'waarvan btw',
   done: 'Zoek verder', running: 'Geparkeerd sinds', total: 'Totaal', offline: 'Geen verbinding. We proberen het opnieuw.', live: 'Live', noMap: 'De kaart heeft WebGL nodig; in de lijst staat alles.',
   booked: 'Geboekt', entered: 'Geparkeerd', exited: 'Vertrokken, nog te betalen', paid: 'Betaald', cancelled: 'Geannuleerd', expired: 'Verlopen', due: 'Te betalen', badTimes: 'Vertrek moet na aankomst zijn.',
-  language: 'Taal', current: 'Jouw boeking', distance: 'ver', number: 'Nr.', route: 'Route',
+  language: 'Taal', current: 'Jouw boeking', distance: 'ver', number: 'Nr.', route: 'Route', noBooking: 'Deze parkeerplaats staat in het openbare register, maar heeft nog geen poort bij ons; boeken kan hier dus nog niet.',
 }
 const zh: Words = {
   tagline: '找车位、预订、驶入', where: '去哪里？', whereHint: '城市或停车场', near: '我附近', from: '到达', to: '离开',
@@ -32,7 +32,7 @@ const zh: Words = {
   opened: '已打开，请通过。', sent: '已发送到闸门…', refused: '闸门未打开', pay: '付款', cancel: '取消预订', receipt: '收据', vat: '其中增值税',
   done: '继续查找', running: '停入时间', total: '合计', offline: '无连接，正在重试。', live: '实时', noMap: '地图需要 WebGL；列表包含全部内容。',
   booked: '已预订', entered: '已停入', exited: '已离开，待付款', paid: '已付款', cancelled: '已取消', expired: '已过期', due: '应付', badTimes: '离开时间必须晚于到达时间。',
-  language: '语言', current: '您的预订', distance: '', number: '编号', route: '路线',
+  language: '语言', current: '您的预订', distance: '', number: '编号', route: '路线', noBooking: '该停车场在公共登记册中，但尚未接入我们的闸门，暂时无法预订。',
 }
 export const LANGUAGES = { en, nl, zh }
 export type Language = keyof typeof LANGUAGES
@@ -57,7 +57,14 @@ class Speech {
     return new Intl.NumberFormat(this.language, { style: 'currency', currency }).format(cents / 100)
   }
   time(moment: string): string {
-    return new Intl.DateTimeFormat(this.language, { weekday: 'short', hour: '2-digit', minute: '2-digit' }).format(new Date(moment))
+    return this.#moment().format(new Date(moment))
+  }
+  span(from: string, to: string): string {
+    return this.#moment().formatRange(new Date(from), new Date(to))
+  }
+  #moment(): Intl.DateTimeFormat {
+    const locale = this.language === 'en' ? 'en-GB' : this.language
+    return new Intl.DateTimeFormat(locale, { weekday: 'short', day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' })
   }
   distance(metres: number): string {
     const [value, unit] = metres < 1000 ? [Math.round(metres / 10) * 10, 'meter'] : [metres / 1000, 'kilometer']
