@@ -130,6 +130,23 @@ def test_pods_that_are_not_restarted_end_for_good(tmp_path: Path) -> None:
     run(story())
 
 
+def test_a_pod_does_not_outlive_its_deadline(tmp_path: Path) -> None:
+    async def story() -> None:
+        edge = Edge(tmp_path)
+        async with edge.running():
+            await edge.client.create(PODS, pod("brief", activeDeadlineSeconds=30))
+            await asyncio.sleep(20)
+        async with edge.running():  # counted from the pod's start, not the agent's
+            await asyncio.sleep(5)
+            assert ready(edge.status("brief"))
+            await asyncio.sleep(10)
+            status = edge.status("brief")
+            assert (status["phase"], status["reason"]) == ("Failed", "DeadlineExceeded")
+            assert all(c.phase is ContainerPhase.EXITED for c in (await edge.containers("brief")).values())
+
+    run(story())
+
+
 def test_deletion_stops_confirms_and_leaves_nothing(tmp_path: Path) -> None:
     async def story() -> None:
         edge = Edge(tmp_path)

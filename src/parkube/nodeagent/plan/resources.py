@@ -21,7 +21,7 @@ _SUFFIXES = {
 def amount(quantity: object) -> Decimal:
     """A quantity as a number; 0 for what is none (the API has validated it)."""
     text = str(quantity or "0")
-    digits = text.rstrip("numkMGTPEi")
+    digits = text.rstrip("numkKMGTPEi")
     try:
         return Decimal(digits) * _SUFFIXES[text[len(digits) :]]
     except (InvalidOperation, KeyError):

@@ -23,6 +23,14 @@ def rfc3339(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def unix_seconds(timestamp: str | None) -> float:
+    """The other way; 0 where there is none or it cannot be read."""
+    try:
+        return datetime.fromisoformat(timestamp).timestamp() if timestamp else 0.0
+    except ValueError:
+        return 0.0
+
+
 def pod_status(pod: Obj, seen: PodObserved | None, memory: Memory, now: float, host_ips: tuple[str, ...]) -> Obj:
     """The whole `PodStatus`; transition times are kept from `memory.status` where nothing moved."""
     if pods.is_terminal(pod) and seen is None:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from parkube.kubeapi.client import SERVICEACCOUNTS, Client
 from parkube.kubeapi.errors import ApiError, Obj
+from parkube.nodeagent.plan.status import unix_seconds
 from parkube.nodeagent.volumes.project import MountFault
 
 _SHARE = 0.8
@@ -64,7 +64,7 @@ class Tokens:
                 return _Token(before.read_text(), self._clock() + 60)
             raise MountFault(f"failed to fetch token: {error}") from error
         now = self._clock()
-        expires = _seconds(answer["status"].get("expirationTimestamp")) or now + seconds
+        expires = unix_seconds(answer["status"].get("expirationTimestamp")) or now + seconds
         life = max(expires - now, 60.0)
         return _Token(answer["status"]["token"], now + life * (_SHARE - 0.05 * random.random()))
 
@@ -78,10 +78,3 @@ class Tokens:
     def release(self, uid: str) -> None:
         """The pod is gone."""
         self._tokens.pop(uid, None)
-
-
-def _seconds(timestamp: str | None) -> float:
-    try:
-        return datetime.fromisoformat(timestamp).timestamp() if timestamp else 0.0
-    except ValueError:
-        return 0.0

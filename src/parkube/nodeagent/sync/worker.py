@@ -19,7 +19,7 @@ from parkube.nodeagent.plan import pods
 from parkube.nodeagent.plan.decide import decide
 from parkube.nodeagent.plan.memory import Memory, ProbeView
 from parkube.nodeagent.plan.model import Container, ContainerPhase, PodObserved
-from parkube.nodeagent.plan.status import pod_status
+from parkube.nodeagent.plan.status import pod_status, unix_seconds
 from parkube.nodeagent.probes.prober import Prober
 from parkube.nodeagent.runtime.port import RuntimeFault
 from parkube.nodeagent.sync.desired import Desired
@@ -60,7 +60,7 @@ class Worker:
         self.gone = False  # no longer in the API
         self.desired = desired
         self.pod = desired.pod()
-        self.memory = Memory(clock(), status=self.pod["status"])
+        self.memory = Memory(unix_seconds(self.pod["status"].get("startTime")) or clock(), status=self.pod["status"])
         self.status: Obj = self.pod["status"]  # what the API holds already is not written again
         self.task: asyncio.Task[None] | None = None
 
@@ -75,6 +75,8 @@ class Worker:
 
     def update(self, desired: Desired) -> None:
         """The pod was changed in the API."""
+        if desired.body != self.desired.body:
+            self._stale_volumes = True  # labels may lie in a downwardAPI volume
         self.desired = desired
         status = self.status
         self.pod = desired.pod()
@@ -130,7 +132,10 @@ class Worker:
             seen = self._board.seen(self.desired.uid)
             self._watch_probes(seen)
             await self._refresh_volumes(seen)
+            deadline = self._check_deadline()
             decision = decide(self.pod, seen, self.memory, self._clock())
+            if deadline:
+                decision.wake(deadline)
             self._publish(seen)
             todo = [a for a in decision.actions if not self._under_way(a)]
             if not todo:
@@ -143,6 +148,19 @@ class Worker:
             elif not self.memory.volumes_ready or not any(isinstance(a, act.PrepareVolumes) for a in todo):
                 return decision.wake_at  # what goes on in the background wakes us itself
         return self._clock() + _FAULT_RETRY_S
+
+    def _check_deadline(self) -> float:
+        """When `activeDeadlineSeconds` will be over; a pod that outlived it is rejected from now on."""
+        seconds = self.pod["spec"].get("activeDeadlineSeconds")
+        if seconds is None or self.memory.rejected or self.memory.stopped:
+            return 0.0
+        deadline = self.memory.start_time + float(seconds)
+        if self._clock() < deadline:
+            return deadline
+        message = "Pod was active on the node longer than the specified deadline"
+        self.memory.rejected = ("DeadlineExceeded", message)
+        self._executor.tell(self.pod, "Normal", "DeadlineExceeded", message, "")
+        return 0.0
 
     def _under_way(self, action: act.Action) -> bool:
         if isinstance(action, act.KillContainer):
