@@ -1,0 +1,38 @@
+"""scripts/setup where the cluster half cannot run: one sentence that says what is missing, and exit code 3."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+
+@pytest.mark.parametrize(
+    ("pretend", "sentence"),
+    [
+        ({"uname": "echo Darwin"}, "setup: the cluster needs Linux, and this is Darwin"),
+        ({"id": '[ "$1" = -u ] && echo 1000 || echo driver'}, "setup: the cluster needs root, and you are driver"),
+    ],
+)
+def test_what_is_missing_is_said_in_one_sentence(tmp_path: Path, pretend: dict[str, str], sentence: str) -> None:
+    for name, body in pretend.items():
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\n{body}\n")
+        program.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["scripts/setup"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=280
+    )
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == sentence
+
+
+def test_a_machine_that_is_set_up_is_left_alone() -> None:
+    done = subprocess.run(["scripts/setup", "test"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=280)
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
