@@ -47,7 +47,7 @@ class Cycle:
             jti = self._lane.test_grant(code, now).jti
             step = "scanner"
             for gate, scanner in self._scanners:
-                if not scanner.alive:
+                if not await scanner.answers():
                     raise DeviceError(f"the scanner at {gate} does not answer")
             step = "journal"
             self._journal.append(Record("verify_started", TEST_GATE, jti, None, command))

@@ -36,6 +36,10 @@ class Scanner(Protocol):
         """Whether it answered lately."""
         ...
 
+    async def answers(self) -> bool:
+        """Whether it answers now."""
+        ...
+
     async def run(self, on_code: OnCode) -> None:
         """Serve until cancelled; reconnects by itself."""
         ...

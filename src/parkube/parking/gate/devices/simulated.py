@@ -56,6 +56,9 @@ class SimulatedScanner:
         self.alive = True
         self._on_code: OnCode | None = None
 
+    async def answers(self) -> bool:
+        return self.alive
+
     async def run(self, on_code: OnCode) -> None:
         self._on_code = on_code
         await asyncio.Event().wait()
