@@ -16,6 +16,7 @@ from parkube.parking.domain.times import Window, zone
 from parkube.parking.services import news
 from parkube.parking.services.index import Indexed
 from parkube.parking.services.platform import Platform
+from parkube.parking.services.verification import value_of
 
 _TOKENS_KEPT = 2  # a token made anew must not lock out a garage that has not heard of it yet
 
@@ -107,7 +108,7 @@ async def rows(platform: Platform) -> Sequence[FleetRow]:
 def _verified(check: Verification | None, online: bool) -> str:
     if check is None or not online:
         return "Unknown"
-    return "True" if check.ok else "False"
+    return value_of(check)
 
 
 def _reason(check: Verification | None, online: bool) -> str | None:

@@ -9,6 +9,7 @@ from parkube.parking.domain.bookings import OVERSTAY_AHEAD, Move, State, moved
 from parkube.parking.services import journal, news
 from parkube.parking.services.importing import GARAGES_CHANGED
 from parkube.parking.services.platform import Platform
+from parkube.parking.services.verification import value_of
 
 NO_SHOW_AFTER = timedelta(minutes=30)
 """How long after its end an unused booking expires: its entry may still be on the way from a garage that was away."""
@@ -29,7 +30,7 @@ async def load(platform: Platform) -> int:
     for check in checks:
         known = platform.index.get(check.garage_id)
         if known is not None:
-            known.verified = "True" if check.ok else "False"
+            known.verified = value_of(check)
     return len(garages)
 
 

@@ -25,6 +25,7 @@ from parkube.parking.services.platform import Platform
 TEST_GATE: Final = "test"
 WITHIN_S: Final = 10.0
 STEPS: Final = ("platform", "link", "grant", "scanner", "journal", "relay", "readback", "event")
+AWAY: Final = ("platform", "link")
 
 
 async def verify(
@@ -50,9 +51,16 @@ async def verify(
     verification = Verification(garage_id, at, outcome.ok, step, reason, took)
     async with platform.database.writing() as transaction:
         await transaction.add_verification(verification)
-    known.verified = "True" if outcome.ok else ("Unknown" if connection is None else "False")
+    known.verified = value_of(verification)
     news.garage(platform, garage_id)
     return verification
+
+
+def value_of(verification: Verification) -> str:
+    """True, False, or Unknown where the garage was not reached."""
+    if verification.ok:
+        return "True"
+    return "Unknown" if verification.step in AWAY else "False"
 
 
 async def _cycle(platform: Platform, connection: Connection, within_s: float) -> Outcome:
