@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from parkube.kubeapi import quantities
 from parkube.kubeapi.errors import Obj
 from parkube.nodeagent.plan import actions as act
 from parkube.nodeagent.plan import resources
 from parkube.nodeagent.plan.backoff import LIMIT_S, Backoff
 from parkube.nodeagent.plan.decide import decide
-from parkube.nodeagent.plan.environment import environment, expand, service_variables
+from parkube.nodeagent.plan.environment import environment, expand, resource, service_variables
 from parkube.nodeagent.plan.memory import Memory, ProbeView, Pull, PullState
 from parkube.nodeagent.plan.model import Container, ContainerPhase, PodObserved, Sandbox
 from parkube.nodeagent.plan.pods import pull_policy, spec_hash
@@ -166,6 +168,18 @@ def test_service_variables_are_those_of_kubernetes() -> None:
     assert found["KUBE_DNS_SERVICE_PORT_DNS"] == "53"
     assert found["KUBE_DNS_PORT"] == "udp://10.43.0.10:53"
     assert found["KUBE_DNS_PORT_53_TCP_ADDR"] == "10.43.0.10"
+
+
+@pytest.mark.parametrize("suffix", ["n", "m", "", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"])
+def test_quantities_mean_what_the_api_means_by_them(suffix: str) -> None:
+    assert resources.amount("1" + suffix) == quantities.parse("1" + suffix)
+    assert resources.amount("3e3") == 3000
+
+
+def test_limits_that_are_not_set_are_the_nodes() -> None:
+    pod: Obj = {"spec": {"containers": [{"name": "c"}]}}
+    ref = {"resource": "limits.memory", "divisor": "1Mi"}
+    assert resource(pod, ref, "c", {"memory": "24581696Ki"}) == "24006"
 
 
 def test_resources_become_cgroup_figures() -> None:
