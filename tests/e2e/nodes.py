@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from parkube.nodeagent.main.config import AgentConfig
 from parkube.nodeagent.runtime.pause import architecture, oci_image
 from tests.e2e.conftest import Server
 
@@ -93,7 +94,7 @@ class EdgeNode:
 
     def ctr(self, *words: str) -> str:
         """containerd's own view."""
-        socket = self.data_dir / "agent" / "containerd" / "containerd.sock"
+        socket = AgentConfig(server="", data_dir=self.data_dir).runtime_socket
         return run("ctr", "--address", str(socket), "--namespace", "k8s.io", *words)
 
     def curl(self, port: int, path: str = "/", *, inside: bool = False, host: str = "") -> str:

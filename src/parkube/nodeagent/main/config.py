@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from zlib import crc32
 
+_SOCKET_LIMIT = 97  # bytes: containerd adds ".ttrpc" and allows 104
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _WORD = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
 _KEY = rf"([a-z0-9]([a-z0-9.-]{{0,251}}[a-z0-9])?/)?{_WORD}"
@@ -99,7 +102,10 @@ class AgentConfig:
 
     @property
     def runtime_socket(self) -> Path:
-        """The CRI socket."""
+        """The CRI socket; under /run where the data directory's path is too long for a socket's name."""
         if self.container_runtime_endpoint:
             return Path(self.container_runtime_endpoint.removeprefix("unix://"))
-        return self.containerd_dir / "containerd.sock"
+        path = self.containerd_dir / "containerd.sock"
+        if len(os.fsencode(path.absolute())) > _SOCKET_LIMIT:
+            return Path("/run/parkube") / f"containerd-{crc32(os.fsencode(path.absolute())):08x}.sock"
+        return path

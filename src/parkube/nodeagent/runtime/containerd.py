@@ -135,6 +135,7 @@ async def ensure_containerd(paths: ContainerdPaths, snapshotter: str = "") -> bo
     if binary is None or shutil.which("runc") is None:
         raise RuntimeFault("no containerd: install the packages containerd and runc")
     paths.base.mkdir(parents=True, exist_ok=True, mode=0o711)
+    paths.socket.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
     paths.cni_conf.mkdir(exist_ok=True)
     paths.registry.mkdir(parents=True, exist_ok=True)
     config = render_config(
