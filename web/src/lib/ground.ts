@@ -18,6 +18,9 @@ const WATERS: [number, Path][] = [
   [24, [4.892, 52.3795, 4.8885, 52.3742, 4.888, 52.369, 4.8925, 52.3655, 4.9012, 52.366]],
   [24, [4.8945, 52.379, 4.8905, 52.3735, 4.89, 52.3685, 4.8935, 52.3667]],
   [40, [4.9012, 52.3665, 4.905, 52.3715, 4.9085, 52.376, 4.908, 52.3795]],
+  // Utrecht's moat and the Vecht
+  [40, [5.1115, 52.096, 5.1185, 52.0975, 5.126, 52.096, 5.1295, 52.09, 5.1265, 52.0845, 5.1195, 52.0815, 5.1135, 52.0835, 5.1105, 52.0895, 5.1115, 52.096]],
+  [50, [5.1115, 52.096, 5.08, 52.122, 5.035, 52.14, 5.004, 52.175, 5.012, 52.24, 5.04, 52.305, 5.068, 52.332]],
   // the Rhine and its arms
   [420, [6.965, 50.94, 6.76, 51.23, 6.72, 51.44, 6.6, 51.65, 6.39, 51.76, 6.24, 51.83, 6.1, 51.85, 6.03, 51.87]],
   [360, [6.03, 51.87, 5.93, 51.852, 5.865, 51.853, 5.78, 51.88, 5.6, 51.895, 5.435, 51.885, 5.33, 51.83, 5.245, 51.818, 5.1, 51.81, 4.975, 51.825, 4.82, 51.828, 4.665, 51.822]],
@@ -100,5 +103,5 @@ export const waters = collection(WATERS.map(([width, path]) => line(path, { widt
 export const lakes = collection(LAKES.map((path) => area(smooth(pairs(path), true))))
 export const islands = collection(ISLANDS.map((path) => area(smooth(pairs(path), true))))
 export const parks = collection(PARKS.map((path) => area(smooth(pairs(path), true))))
-export const roads = collection(ROADS.map((path) => line(path, {}, 0.08)))
+export const roads = collection(ROADS.map((path) => line(path, {}, 0.04)))
 export const towns = collection(Array.from({ length: TOWNS.length / 3 }, (_, at) => town(TOWNS[3 * at] ?? 0, TOWNS[3 * at + 1] ?? 0, TOWNS[3 * at + 2] ?? 0)))
