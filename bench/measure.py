@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+QUIET = 15.0  # percent of a core that others may use beside a measurement
 
 
 class BenchError(Exception):
@@ -29,6 +30,11 @@ def pss_mib(pid: int) -> float:
     raise BenchError(f"process {pid} has no Pss line in smaps_rollup")
 
 
+def rss_mib(pid: int) -> float:
+    """Resident memory of a process in MiB, shared pages counted in full: what it would be with nobody to share."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
 def cpu_percent(pids: Sequence[int], seconds: float) -> list[float]:
     """Percent of one core that each process uses over the next `seconds`."""
     before, began = [cpu_s(pid) for pid in pids], time.monotonic()
@@ -37,11 +43,50 @@ def cpu_percent(pids: Sequence[int], seconds: float) -> list[float]:
     return [(cpu_s(pid) - was) / took * 100 for pid, was in zip(pids, before, strict=True)]
 
 
-def others_percent(own: Sequence[int], seconds: float) -> float:
-    """Percent of one core that the machine spends on everything but `own`: the noise beside a measurement."""
-    before, began = _busy_s() - sum(map(cpu_s, own)), time.monotonic()
-    time.sleep(seconds)
-    return max(0.0, (_busy_s() - sum(map(cpu_s, own)) - before) / (time.monotonic() - began) * 100)
+class Noise:
+    """What the machine does beside a measurement, while a `with` block lasts: `percent` of one core."""
+
+    def __init__(self, *own: int) -> None:
+        self._own = (*own, os.getpid())
+        self.percent = 0.0
+
+    def __enter__(self) -> Noise:
+        self._began, self._before = time.monotonic(), self._others_s()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        took = max(time.monotonic() - self._began, 1 / _TICKS)
+        self.percent = max(0.0, (self._others_s() - self._before) / took * 100)
+
+    def _others_s(self) -> float:
+        return _busy_s() - sum(map(cpu_s, self._own))
+
+
+def wait_for_quiet(*own: int, within_s: float = 60.0) -> None:
+    """Wait until nothing else is busy on this machine, or not much longer: others may share it."""
+    end = time.monotonic() + within_s
+    while time.monotonic() < end:
+        with Noise(*own) as noise:
+            time.sleep(1.0)
+        if noise.percent < QUIET:
+            return
+
+
+def quietest(run: Callable[[], list[float]], own: Sequence[int], rounds: int) -> tuple[list[float], str]:
+    """The values of the round with the least noise beside it, and a sentence about it. A quiet round is the last."""
+    best: tuple[float, list[float]] | None = None
+    done = 0
+    while done < rounds and (best is None or best[0] >= QUIET):
+        wait_for_quiet(*own)
+        with Noise(*own) as noise:
+            values = run()
+        done += 1
+        if best is None or noise.percent < best[0]:
+            best = (noise.percent, values)
+    if best is None:
+        raise BenchError("no round was run")
+    which = "the only round" if done == 1 else f"the quietest of {done} rounds"
+    return best[1], f"{which}: all else on the machine used {best[0]:.0f} % of a core"
 
 
 def _busy_s() -> float:

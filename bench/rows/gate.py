@@ -13,12 +13,12 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from tempfile import mkdtemp
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from scripts.demo.processes import Processes
 
 from bench.figures import Figure
-from bench.measure import BenchError, percentile
+from bench.measure import BenchError, percentile, quietest
 from bench.servers import folder, free_port, processes
 from parkube.parking.domain.grants import Grant, encode
 from parkube.parking.gate.config import parse
@@ -44,21 +44,25 @@ def measure(quick: bool) -> list[Figure]:
     """A thousand cars."""
     scans = 100 if quick else 1000
     with folder() as place, processes(place) as running:
-        taken = asyncio.run(_measure(place, running, scans))
+        modbus, scanner, page = free_port(), free_port(), free_port()
+        board = running.start("board", [
+            sys.executable, "-m", "parkube.cli", "parking", "relay-board", "--modbus-port", str(modbus),
+            "--scanner-port", str(scanner), "--http-port", str(page), "--gate", "entry",
+        ])  # fmt: skip
+        taken, how = quietest(lambda: asyncio.run(_measure(place, (modbus, scanner, page), scans)), [board], 3)
     note = (
         f"{scans:,} scans, each a grant of its own; p50 {percentile(taken, 0.5):.1f} ms, worst {max(taken):.1f} ms; "
-        "the way from the board's HTTP port to its scanner is counted too"
+        "the way from the board's HTTP port to its scanner is counted too; "
+        f"{how}"
     )
     what = "offline, from the scan to the relay's Modbus answer, journal fsynced, p99"
     return [Figure(what, percentile(taken, 0.99), "ms", 10, note=note)]
 
 
-async def _measure(place: Path, running: Processes, scans: int) -> list[float]:
-    modbus, scanner, page = free_port(), free_port(), free_port()
-    running.start("board", [
-        sys.executable, "-m", "parkube.cli", "parking", "relay-board", "--modbus-port", str(modbus),
-        "--scanner-port", str(scanner), "--http-port", str(page), "--gate", "entry",
-    ])  # fmt: skip
+async def _measure(place: Path, ports: tuple[int, int, int], scans: int) -> list[float]:
+    """Milliseconds of each scan, on a fresh journal. Ports: Modbus, scanner, HTTP."""
+    modbus, scanner, page = ports
+    place = Path(mkdtemp(dir=place))
     key = Ed25519PrivateKey.generate()
     relay = TimedRelay("127.0.0.1", modbus, 1)
     async with _garage(place, relay, modbus, scanner, key), _asking(page) as show:

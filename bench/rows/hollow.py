@@ -15,10 +15,12 @@ from typing import Any
 from scripts.demo.processes import Processes
 
 from bench.figures import Figure
-from bench.measure import cpu_percent, cpu_s, others_percent, pss_mib, until
+from bench.measure import Noise, cpu_percent, cpu_s, pss_mib, until, wait_for_quiet
 from bench.servers import Api, LoopbackServer, folder, processes
 
+JUDGED = 1000  # the number of nodes that has a target, and that the peers were measured with
 DAEMONSETS = "/apis/apps/v1/namespaces/default/daemonsets"
+_Peers = tuple[float | None, float | None, float | None]
 CONTAINER = {
     "name": "app", "image": "docker.io/parkube/garage:dev", "ports": [{"containerPort": 8080}],
     "env": [{"name": "GARAGE", "value": "one"}], "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}},
@@ -34,7 +36,15 @@ DAEMONSET = {
 
 def measure(quick: bool) -> list[Figure]:
     """Join, settle, watch for a minute; then POST and count."""
-    count, watched = (100, 20.0) if quick else (1000, 60.0)
+    return _measure(100 if quick else JUDGED, 20.0 if quick else 60.0)
+
+
+def measure_fleet(quick: bool) -> list[Figure]:
+    """The same with as many nodes as a city has garages; takes minutes, and has no target."""
+    return _measure(3000 if quick else 6000, 60.0)
+
+
+def _measure(count: int, watched: float) -> list[Figure]:
     nodes = Path(mkdtemp(prefix="parkube-bench-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
     try:
         with folder() as place, processes(place) as running:
@@ -73,21 +83,22 @@ def _told(running: Processes, crowd: int) -> dict[str, Any]:
 
 
 def _leases(running: Processes, server: int, crowd: int, count: int, watched: float, joined_s: float) -> list[Figure]:
+    wait_for_quiet(server, crowd)
     _told(running, crowd)
-    cpu = cpu_percent([server, crowd], watched)
+    with Noise(server, crowd) as noise:
+        cpu = cpu_percent([server, crowd], watched)
     leases = _told(running, crowd)
     memory = pss_mib(server), pss_mib(crowd)
-    noise = others_percent([server, crowd], 5.0)
     what = f"{count:,} hollow nodes, leases every 10 s"
     note = (
         f"{leases['renewals']} renewals in {watched:.0f} s, as the nodes see them: p50 {leases.get('p50', 0):.1f} ms, "
         f"worst {leases.get('max', 0):.1f} ms; server and hollow nodes share the cores, and all else on the machine "
-        f"used {noise:.0f} % of one"
+        f"used {noise.percent:.0f} % of one"
     )
     return [
-        Figure(f"{what}: server's CPU of a core", cpu[0], "%", 12, *_peers(count, 44, 46)),
-        Figure(f"{what}: server's PSS", memory[0], "MiB", 270, *_peers(count, 932, 1008)),
-        Figure(f"{what}: lease p99", leases.get("p99", float("inf")), "ms", 25, *_peers(count, 2457, 28), note=note),
+        Figure(f"{what}: server's CPU of a core", cpu[0], "%", *_judged(count, 12, 44, 46)),
+        Figure(f"{what}: server's PSS", memory[0], "MiB", *_judged(count, 270, 932, 1008)),
+        Figure(f"{what}: lease p99", leases.get("p99", float("inf")), "ms", *_judged(count, 25, 2457, 28), note=note),
         Figure(f"{count:,} hollow nodes: their own CPU of a core", cpu[1], "%"),
         Figure(f"{count:,} hollow nodes: their own PSS", memory[1], "MiB"),
         Figure(f"{count:,} hollow nodes: joined, each with a key and certificate of its own", joined_s, "s"),
@@ -95,6 +106,7 @@ def _leases(running: Processes, server: int, crowd: int, count: int, watched: fl
 
 
 def _daemonset(api: Api, running: Processes, server: int, crowd: int, count: int) -> list[Figure]:
+    wait_for_quiet(server, crowd)
     before, began = (cpu_s(server), cpu_s(crowd)), time.monotonic()
     api.ask("POST", DAEMONSETS, DAEMONSET)
 
@@ -110,13 +122,13 @@ def _daemonset(api: Api, running: Processes, server: int, crowd: int, count: int
     what = f"from the POST of a DaemonSet to {count:,} pods Running"
     note = f"all Ready as the DaemonSet's status says, asked four times a second; {after:.1f} CPU s until 5 s after it"
     return [
-        Figure(what, took, "s", 15, *_peers(count, 50, 50), note=note),
-        Figure(f"{what}: server's CPU", spent[0], "s", 15, *_peers(count, 45, 35)),
+        Figure(what, took, "s", *_judged(count, 15, 50, 50), note=note),
+        Figure(f"{what}: server's CPU", spent[0], "s", *_judged(count, 15, 45, 35)),
         Figure(f"{what}: hollow nodes' CPU", spent[1], "s"),
         Figure(f"server's PSS with {count:,} nodes and pods", memory, "MiB"),
     ]
 
 
-def _peers(count: int, k3s: float, kubernetes: float) -> tuple[float | None, float | None]:
-    """What the peers measured, where the same was measured."""
-    return (k3s, kubernetes) if count == 1000 else (None, None)
+def _judged(count: int, target: float, k3s: float, kubernetes: float) -> _Peers:
+    """The target, and what the peers measured; none for another number of nodes than theirs."""
+    return (target, k3s, kubernetes) if count == JUDGED else (None, None, None)

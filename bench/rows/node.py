@@ -10,7 +10,7 @@ from scripts.demo.cluster import ROOT, Cluster
 from scripts.demo.processes import descendants
 
 from bench.figures import Figure
-from bench.measure import BenchError, cpu_percent, median, others_percent, pss_mib, until
+from bench.measure import BenchError, Noise, cpu_percent, median, pss_mib, rss_mib, until, wait_for_quiet
 from bench.servers import Api, folder
 from parkube.nodeagent.runtime.pause import architecture, oci_image
 
@@ -54,13 +54,16 @@ def _measure(cluster: Cluster, quick: bool) -> list[Figure]:
     settle, watched = (10.0, 10.0) if quick else (60.0, 60.0)
     time.sleep(settle)
     pid, agent = cluster.processes.pid("server"), _agent(cluster.processes.pid("server"))
-    cpu = cpu_percent([pid, agent], watched)
+    wait_for_quiet(pid, agent)
+    with Noise(pid, agent) as noise:
+        cpu = cpu_percent([pid, agent], watched)
     memory = pss_mib(pid), pss_mib(agent)
-    noise = others_percent([pid, agent], 2.0)
+    resident = rss_mib(pid), rss_mib(agent)
     ready = [_apply_to_ready(cluster, api, f"ready-{number}") for number in range(3 if quick else 7)]
     idle = (
         f"{settle:.0f} s after apply, explain, discovery and the CRDs of deploy/base, over {watched:.0f} s, with a "
-        f"node and one pod; all else on the machine used {noise:.0f} % of a core at the end"
+        f"node and one pod; resident, what others share counted in full, {resident[0]:.0f} and {resident[1]:.0f} MiB; "
+        f"all else on the machine used {noise.percent:.0f} % of a core"
     )
     return [
         Figure("idle server, PSS", memory[0], "MiB", 120, k3s=326, kubernetes=763, note=idle),

@@ -97,7 +97,7 @@ async def renewals(registry: Registry) -> None:
         orjson.dumps(await registry.update(leases, "kube-node-lease", obj["metadata"]["name"], obj, ctx))
         if not number % 50:
             await asyncio.sleep(0)
-    say("lease renewed and delivered to one watcher", (time.process_time() - start) / LEASES_RENEWED * 1e6, "us")
+    say("lease renewed and delivered to one watcher", (time.process_time() - start) / LEASES_RENEWED * 1e6, "µs")
 
 
 async def deliveries(registry: Registry) -> None:
@@ -119,19 +119,19 @@ async def deliveries(registry: Registry) -> None:
     for number in range(POD_COUNT):
         fields = FieldSelector.parse(f"spec.nodeName=node-{number:05}")
         registry.watch(pods, "", WatchOptions(field_selector=fields, resource_version=str(registry.revision)), sink)
-    say("watch opened", (time.process_time() - start) / POD_COUNT * 1e6, "us")
+    say("watch opened", (time.process_time() - start) / POD_COUNT * 1e6, "µs")
     start = time.process_time()
     for number in range(2000):
         name = f"garage-{number:05}"
         await registry.mutate(pods, "garages", name, _running, ctx, "status")
     await asyncio.sleep(0)
-    say("pod status patched, found its one watcher among 5,000", (time.process_time() - start) / 2000 * 1e6, "us")
+    say("pod status patched, found its one watcher among 5,000", (time.process_time() - start) / 2000 * 1e6, "µs")
     assert heard[0] == 2000, heard
     start = time.process_time()
     for number in range(200):
         fields = FieldSelector.parse(f"spec.nodeName=node-{number:05}")
         await registry.list(pods, "", ListOptions(field_selector=fields))
-    say("a node's own pods listed", (time.process_time() - start) / 200 * 1e6, "us")
+    say("a node's own pods listed", (time.process_time() - start) / 200 * 1e6, "µs")
     start = time.process_time()
     page = await registry.list(pods, "", ListOptions())
     say(f"all {len(page.items)} pods listed", (time.process_time() - start) * 1e3, "ms")
@@ -155,11 +155,11 @@ async def commits(path: Path) -> None:
     wall, cpu = time.perf_counter(), time.process_time()
     await asyncio.gather(*[write(number) for number in range(WRITERS)])
     say(f"durable commits a second, {WRITERS} writers", COMMITS / (time.perf_counter() - wall), "/s")
-    say("CPU of one", (time.process_time() - cpu) / COMMITS * 1e6, "us")
+    say("CPU of one", (time.process_time() - cpu) / COMMITS * 1e6, "µs")
     cpu = time.process_time()
     for _ in range(COMMITS):
         await store.put("/k/0", value, volatile=True)
-    say("volatile put", (time.process_time() - cpu) / COMMITS * 1e6, "us")
+    say("volatile put", (time.process_time() - cpu) / COMMITS * 1e6, "µs")
     await store.close()
 
 
