@@ -74,3 +74,28 @@ async def test_a_board_that_is_not_there_is_said_in_time() -> None:
     with pytest.raises(DeviceError, match="does not answer"):
         await relay.read(0)
     await relay.close()
+
+
+async def test_a_second_pulse_while_the_first_runs_has_its_whole_length(relay: Relay) -> None:
+    await relay.pulse(0, 60)
+    await asyncio.sleep(0.03)
+    await relay.pulse(0, 200)
+    await asyncio.sleep(0.1)
+    assert await relay.read(0) is True
+
+
+async def test_a_board_that_answers_too_late_is_not_left_with_a_closed_coil() -> None:
+    async def late(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        while request := await reader.read(12):
+            written.append(request[10])
+
+    written: list[int] = []
+    server = await asyncio.start_server(late, "127.0.0.1", 0)
+    relay = ModbusRelay("127.0.0.1", server.sockets[0].getsockname()[1], 1, timeout_s=0.1)
+    with pytest.raises(DeviceError):
+        await relay.pulse(0, 10)
+    async with asyncio.timeout(5):
+        while written[:2] != [0xFF, 0]:
+            await asyncio.sleep(0.01)
+    await relay.close()
+    server.close()

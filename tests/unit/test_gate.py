@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,16 @@ async def test_nothing_moves_when_the_journal_cannot_be_written(
     assert await place.garage.scan("entry", place.grant()) == (False, "journal")
     assert place.relay.changes == []
     assert place.garage.devices()["journal"] is False
+
+
+async def test_a_pulse_that_a_crash_cut_short_ends_when_the_app_starts_again(place: FakeGarage) -> None:
+    place.relay.states[1] = True
+    place.relay.dead = True
+    releasing = asyncio.create_task(place.garage.release(every_s=0))
+    await asyncio.sleep(0)
+    place.relay.dead = False
+    await releasing
+    assert place.relay.changes == [(1, False)]
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from parkube.parking.gate.config import GateConfig
+from parkube.parking.gate.config import Gate, GateConfig
 from parkube.parking.gate.cycle import Cycle, Outcome
 from parkube.parking.gate.devices.port import Relay, Scanner
 from parkube.parking.gate.errors import DeviceError, JournalError
@@ -38,6 +39,13 @@ class Garage:
             self.journal.append(decision)
         self.journal.append(Record("started", "", detail={"app_version": self.config.app_version}))
         self.journal.prune(KEEP_S)
+
+    async def release(self, every_s: float = 1.0) -> None:
+        """Open the coils that are closed: a pulse that a crash cut short has nobody else to end it.
+
+        Before the first pulse; a board that does not answer is asked again every `every_s` seconds.
+        """
+        await asyncio.gather(*(self._release(gate, every_s) for gate in self.config.gates))
 
     async def scan(self, gate: str, code: str) -> tuple[bool, str]:
         """A code was shown: (passes, reason)."""
@@ -82,6 +90,16 @@ class Garage:
                 self._seen(f"relay:{name}", False)
         for name, scanner in self.scanners.items():
             self._seen(f"scanner:{name}", scanner.alive)
+
+    async def _release(self, gate: Gate, every_s: float) -> None:
+        relay = self.relays[gate.name]
+        while True:
+            try:
+                if await relay.read(gate.relay.coil):
+                    await relay.write(gate.relay.coil, False)
+                return
+            except DeviceError:
+                await asyncio.sleep(every_s)
 
     def _seen(self, device: str, up: bool) -> None:
         if up == (device not in self._down):

@@ -25,6 +25,8 @@ CREATE INDEX IF NOT EXISTS event_by_command ON event (command) WHERE command IS 
 CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
+BUSY_S = 1.0  # a driver waits before the gate: a disk that is stuck longer is a broken one
+
 
 class Entry(NamedTuple):
     """One numbered event; `at` in Unix seconds."""
@@ -41,7 +43,7 @@ class Journal:
         self._clock = clock
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
             self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;" + SCHEMA)
         except (sqlite3.Error, OSError) as error:
             raise JournalError(f"the journal {path} cannot be opened: {error}") from error

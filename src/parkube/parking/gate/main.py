@@ -26,6 +26,8 @@ from parkube.parking.gate.journal import Journal
 from parkube.parking.gate.lane import Lane
 from parkube.parking.gate.link import Link, decode_keys
 
+RELEASE_S = 1.5  # how long a start waits for boards that do not answer
+
 
 def check_signature(public_key: bytes, signature: bytes, message: bytes) -> bool:
     """Whether an Ed25519 signature (RFC 8032) is right."""
@@ -77,6 +79,8 @@ async def serve(config: GateConfig) -> None:
 
         return on_code
 
+    releasing = asyncio.create_task(garage.release())
+    await asyncio.wait([releasing], timeout=RELEASE_S)
     health = await serve_health(config.health_port, lambda: {"connected": link.connected, **garage.devices()})
     tasks = [asyncio.create_task(link.run())]
     tasks += [asyncio.create_task(scanner.run(shown_at(gate))) for gate, scanner in garage.scanners.items()]
@@ -84,9 +88,9 @@ async def serve(config: GateConfig) -> None:
     waiting = asyncio.create_task(stop.wait())
     await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
     failed = [task for task in tasks if task.done()]
-    for task in [*tasks, waiting]:
+    for task in [*tasks, waiting, releasing]:
         task.cancel()
-    await asyncio.gather(*tasks, waiting, return_exceptions=True)
+    await asyncio.gather(*tasks, waiting, releasing, return_exceptions=True)
     health.close()
     for relay in garage.relays.values():
         await relay.close()

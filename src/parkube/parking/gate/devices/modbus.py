@@ -23,13 +23,16 @@ class ModbusRelay:
         self._timeout_s = timeout_s
         self._client = AsyncModbusTcpClient(address, port=port, timeout=timeout_s, retries=0, reconnect_delay=0.2)
         self._lock = asyncio.Lock()
-        self._releases: set[asyncio.Task[None]] = set()
+        self._releases: dict[int, asyncio.Task[None]] = {}  # by coil: only its last pulse ends it
 
     async def pulse(self, coil: int, pulse_ms: int) -> None:
-        await self.write(coil, True)
-        release = asyncio.create_task(self._release(coil, pulse_ms / 1000))
-        self._releases.add(release)
-        release.add_done_callback(self._releases.discard)
+        try:
+            await self.write(coil, True)
+        finally:
+            # Also where no answer came: the board may have done it all the same.
+            if (older := self._releases.get(coil)) is not None:
+                older.cancel()
+            self._releases[coil] = asyncio.create_task(self._release(coil, pulse_ms / 1000))
 
     async def write(self, coil: int, on: bool) -> None:
         answer = await self._ask(lambda: self._client.write_coil(coil, on, device_id=self._unit))
@@ -44,7 +47,7 @@ class ModbusRelay:
 
     async def close(self) -> None:
         if self._releases:
-            await asyncio.wait(self._releases, timeout=self._timeout_s)
+            await asyncio.wait(self._releases.values(), timeout=self._timeout_s)
         self._client.close()
 
     async def _release(self, coil: int, after_s: float) -> None:

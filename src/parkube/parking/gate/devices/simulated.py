@@ -18,11 +18,13 @@ class SimulatedRelay:
         self.dead = False
         self.stuck = False
         self.before_write: Callable[[], None] = lambda: None
-        self._timers: set[asyncio.TimerHandle] = set()
+        self._timers: dict[int, asyncio.TimerHandle] = {}
 
     async def pulse(self, coil: int, pulse_ms: int) -> None:
         await self.write(coil, True)
-        self._timers.add(asyncio.get_running_loop().call_later(pulse_ms / 1000, self._set, coil, False))
+        if (older := self._timers.get(coil)) is not None:
+            older.cancel()
+        self._timers[coil] = asyncio.get_running_loop().call_later(pulse_ms / 1000, self._set, coil, False)
 
     async def write(self, coil: int, on: bool) -> None:
         self._check(coil)
@@ -34,7 +36,7 @@ class SimulatedRelay:
         return self.states[coil]
 
     async def close(self) -> None:
-        for timer in self._timers:
+        for timer in self._timers.values():
             timer.cancel()
 
     def _check(self, coil: int) -> None:
