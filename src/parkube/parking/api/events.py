@@ -33,7 +33,8 @@ async def _events(live: Live, subscription: Subscription, first: list[bytes], te
             yield one
         while True:
             try:
-                news = await asyncio.wait_for(subscription.next(), KEEP_ALIVE_S)
+                async with asyncio.timeout(KEEP_ALIVE_S):
+                    news = await subscription.next()
             except TimeoutError:
                 yield b": still here\n\n"
                 continue

@@ -102,7 +102,8 @@ async def _ask(platform: Platform, booking: Booking, command: Command, wait_s: f
     answer = platform.links.expect(command.id)
     try:
         await connection.send(frame)
-        outcome = await asyncio.wait_for(answer, wait_s)
+        async with asyncio.timeout(wait_s):
+            outcome = await answer
     except Unavailable:
         return await _refused(platform, command, "offline")
     except TimeoutError:

@@ -39,7 +39,7 @@ async def link(socket: WebSocket) -> None:
     kind, _, token = socket.headers.get("authorization", "").partition(" ")
     await socket.accept()
     try:
-        hello = await asyncio.wait_for(_frame(socket), HELLO_WITHIN_S)
+        hello = await _frame(socket, HELLO_WITHIN_S)
         if not isinstance(hello, Hello):
             raise Denied("the first frame is not hello")
         if kind.lower() != "bearer":
@@ -81,7 +81,7 @@ async def _serve(platform: Platform, socket: WebSocket, connection: Connection, 
         await before.close("a newer link of this garage took over")
     news.garage(platform, connection.garage_id)
     while True:
-        frame = await asyncio.wait_for(_frame(socket), QUIET_FOR_S)
+        frame = await _frame(socket, QUIET_FOR_S)
         if isinstance(frame, Events):
             received = platform.clock()
             events = [_event(connection.garage_id, one, received) for one in frame.events]
@@ -99,8 +99,11 @@ async def _serve(platform: Platform, socket: WebSocket, connection: Connection, 
                 news.fleet(platform, connection.garage_id)
 
 
-async def _frame(socket: WebSocket) -> Hello | Events | Result | Status:
-    return FromGarage.validate_json(await socket.receive_text())
+async def _frame(socket: WebSocket, within_s: float) -> Hello | Events | Result | Status:
+    # Not wait_for: in Python 3.11 it forgets a cancellation that comes together with the frame.
+    async with asyncio.timeout(within_s):
+        text = await socket.receive_text()
+    return FromGarage.validate_json(text)
 
 
 def _event(garage_id: str, one: Event, received: datetime) -> GateEvent:
