@@ -9,6 +9,7 @@ from typing import Any
 
 from parkube.kubeapi.client import CONFIGMAPS, EVENTS, LEASES, NODES, PODS, SERVICES
 from parkube.kubeapi.errors import ServiceUnavailable
+from parkube.nodeagent.plan.backoff import Backoff, due
 from parkube.nodeagent.plan.model import ContainerPhase
 from parkube.nodeagent.runtime.port import ExecResult
 from tests.fakes.node import NODE, Edge, container, pod, ready, waiting
@@ -85,6 +86,15 @@ def test_a_crash_is_restarted_with_growing_back_off(tmp_path: Path) -> None:
             assert len(kept) == 2  # the last dead one is for `logs --previous`
 
     run(story())
+
+
+def test_a_clock_set_back_holds_nothing_up() -> None:
+    later, now = 1_800_000_000.0, 1_700_000_000.0
+    backoff = Backoff()
+    backoff.next(later)
+    assert backoff.until(later, now) <= now + 10
+    assert due(later, now)
+    assert not due(now + 300, now)
 
 
 def test_init_containers_run_one_by_one_before_the_others(tmp_path: Path) -> None:

@@ -9,6 +9,12 @@ LIMIT_S = 300.0
 RESET_S = 600.0  # quiet for that long, and counting starts anew
 
 
+def due(at: float, now: float) -> bool:
+    """Whether a planned time has come; one that lies further ahead than anything is planned for was made by a clock
+    that has been set back since (a board without one of its own), and has come, too."""
+    return now >= at or at - now > RESET_S
+
+
 @dataclass(slots=True)
 class Backoff:
     """How long to wait after the next failure."""
@@ -20,7 +26,7 @@ class Backoff:
         """When the next try may be made after a failure at `failed_at`; not after `now` when it may be made."""
         if not self.delay or now - self.updated_at > RESET_S:
             return failed_at
-        return failed_at + self.delay
+        return min(failed_at, now) + self.delay
 
     def next(self, now: float) -> None:
         """A try is made now: wait longer after it fails."""

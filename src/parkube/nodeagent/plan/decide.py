@@ -29,7 +29,7 @@ from parkube.nodeagent.plan.actions import (
     StartContainer,
     StopSandbox,
 )
-from parkube.nodeagent.plan.backoff import seeded
+from parkube.nodeagent.plan.backoff import due, seeded
 from parkube.nodeagent.plan.memory import Memory, PullState
 from parkube.nodeagent.plan.model import Container, ContainerPhase, PodObserved
 
@@ -100,7 +100,7 @@ def _started(container: Container, memory: Memory) -> bool:
 def _renew_sandbox(pod: Obj, seen: PodObserved | None, memory: Memory, now: float, decision: Decision) -> None:
     for old in seen.sandboxes if seen else ():
         decision.actions.append(StopSandbox(old.id))
-    if now < memory.sandbox_retry_at:
+    if not due(memory.sandbox_retry_at, now):
         decision.wake(memory.sandbox_retry_at)
         return
     first = pods.init_containers(pod)[:1] or pods.containers(pod)
@@ -180,7 +180,7 @@ def _probe_grace(pod: Obj, container: Obj, found: Container, memory: Memory) -> 
 def _start(container: Obj, seen: PodObserved, memory: Memory, now: float, decision: Decision, init: bool) -> None:
     name = container["name"]
     fault = memory.faults.get(name)
-    if fault is not None and now < fault.until:
+    if fault is not None and not due(fault.until, now):
         decision.wake(fault.until)
         return
     image_id = _ready_image(container, memory, now, decision)
@@ -192,7 +192,7 @@ def _start(container: Obj, seen: PodObserved, memory: Memory, now: float, decisi
 def _ready_image(container: Obj, memory: Memory, now: float, decision: Decision) -> str:
     """The id of the image when it is there; otherwise see to it that it comes."""
     pull = memory.pulls.get(container["name"])
-    if pull is None or (pull.state is PullState.FAILED and now >= pull.retry_at):
+    if pull is None or (pull.state is PullState.FAILED and due(pull.retry_at, now)):
         decision.actions.append(EnsureImage(container["name"]))
     elif pull.state is PullState.FAILED:
         decision.wake(pull.retry_at)

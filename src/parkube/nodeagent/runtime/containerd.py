@@ -22,6 +22,7 @@ from parkube.nodeagent.runtime.port import RuntimeFault
 CNI_PATHS = ("/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni")
 _CAP_SYS_RESOURCE = 24
 _START_TIMEOUT_S = 30.0
+_LOG_LIMIT = 4 * 1024 * 1024  # bytes, at a start
 
 _CONFIG = """\
 version = 2
@@ -29,6 +30,9 @@ root = "{root}"
 state = "{state}"
 disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", \
 "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs", "io.containerd.internal.v1.tracing"]
+
+[debug]
+  level = "warn"
 
 [grpc]
   address = "{socket}"
@@ -151,6 +155,9 @@ async def ensure_containerd(paths: ContainerdPaths, snapshotter: str = "") -> bo
         await stop_containerd(paths)
     if not same:
         paths.config.write_text(config)
+    with contextlib.suppress(OSError):
+        if paths.log.stat().st_size > _LOG_LIMIT:
+            paths.log.rename(paths.log.with_suffix(".log.1"))
     # A session of its own and no child of ours: it must outlive the agent, and nobody has to wait for it.
     start = 'echo $$ > "$1"; exec "$2" --config "$3"'
     with paths.log.open("ab") as log:

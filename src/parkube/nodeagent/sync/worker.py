@@ -27,6 +27,7 @@ from parkube.nodeagent.sync.executor import Executor
 
 log = logging.getLogger(__name__)
 _FAULT_RETRY_S = 2.0
+_LONGEST_PAUSE_S = 600.0  # the clock may be set back meanwhile
 
 
 class Board(Protocol):
@@ -123,7 +124,7 @@ class Worker:
             await self._wake.wait()
             return
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, wake_at - self._clock())):
+            async with asyncio.timeout(min(max(0.0, wake_at - self._clock()), _LONGEST_PAUSE_S)):
                 await self._wake.wait()
 
     async def _round(self) -> float:
@@ -243,8 +244,8 @@ class Worker:
         return True
 
     async def _refresh_volumes(self, seen: PodObserved | None) -> None:
-        due = self._refresh_at and self._clock() >= self._refresh_at
-        if self.memory.volumes_ready and not self.memory.stopped and (due or self._stale_volumes):
+        time_has_come = bool(self._refresh_at) and self._clock() >= self._refresh_at
+        if self.memory.volumes_ready and not self.memory.stopped and (time_has_come or self._stale_volumes):
             self._stale_volumes = False
             self._refresh_at = await self._executor.prepare(self.pod, seen, self.memory)
 
