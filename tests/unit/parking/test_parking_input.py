@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from parkube.parking.adapters import city, npr
-from parkube.parking.domain.errors import Invalid
+from parkube.parking.domain.errors import Conflict, Invalid
 from parkube.parking.main import main
 from parkube.parking.services.importing import Report, take_in
 from tests.fakes.parking import World, ok, problem
@@ -31,6 +32,7 @@ async def test_windows_that_cannot_be(world: World) -> None:
     assert "not after the start" in (await refused(in_an_hour, now.isoformat()))["detail"]
     assert "not after the start" in (await refused(in_an_hour, in_an_hour))["detail"]
     assert "at most 31 days" in (await refused(in_an_hour, (now + timedelta(days=40)).isoformat()))["detail"]
+    assert "does not exist" in (await refused("2026-03-29T02:30", "2026-03-29T04:00"))["detail"]
     both = await refused("soon", "2026-10-25T02:30")
     assert [fault["field"] for fault in both["errors"]] == ["from", "to"]
     assert "happens twice" in both["detail"]
@@ -70,6 +72,13 @@ async def test_bookings_that_cannot_be(world: World) -> None:
     problem(await world.http.post("/api/v1/driver/bookings", json=plate), 422, "invalid")
     world.clock.forward(minutes=16)
     problem(await world.http.post("/api/v1/driver/bookings", json={"quote_id": quote["id"]}), 410, "quote_expired")
+    # A quote that still lives, for a stay that has ended meanwhile.
+    short = await world.quote(hours=0.1)
+    world.clock.forward(minutes=6)
+    late = await world.http.post("/api/v1/driver/bookings", json={"quote_id": short["id"]})
+    assert "is over" in problem(late, 410, "quote_expired")["detail"]
+    async with world.platform.database.reading() as transaction:
+        assert await transaction.booking_of_quote(short["id"]) is None
 
 
 def register() -> bytes:
@@ -109,6 +118,55 @@ def test_a_register_cut_in_the_middle_is_refused_whole() -> None:
     for wrong in (b"", b"a,b\n1,2\n", b"\xff\xfe\n", whole[:400].rsplit(b"\n", 1)[0] + b"\n1,2\n"):
         with pytest.raises(Invalid):
             npr.parse(wrong, Report())
+
+
+HEADER = "id,name,uuid,latitude,longitude,city,country_code,usage,capacity,minimumHeightInMeters"
+ROWS = (
+    "1,P Centrum,aaaaaaaa-1,52.09,5.12,Utrecht,NL,garage,300,1.9",
+    '2,"P ""Oost"", achter\nde brug",bbbbbbbb-2,52.10,5.13,Utrecht,NL,garage,120,2.1',
+    "3,P Zonder plaats,cccccccc-3,,,Utrecht,NL,garage,80,",
+)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_register_cut_anywhere_but_between_two_rows_is_refused(end: str) -> None:
+    lines = [HEADER, *(row.replace("\n", end) for row in ROWS)]
+    whole = "".join(line + end for line in lines).encode()
+    seams = {len("".join(line + end for line in lines[:count]).encode()) for count in range(1, len(lines) + 1)}
+    for at in range(len(whole) + 1):
+        report = Report()
+        if at in seams:
+            assert len(npr.parse(whole[:at], report)) == report.read == sorted(seams).index(at)
+        else:
+            with pytest.raises(Invalid):
+                npr.parse(whole[:at], report)
+
+
+def test_the_rows_that_cannot_be_are_each_named() -> None:
+    bad = (
+        "4,,dddddddd-4,52,5,X,NL,garage,1,", "5,P,,52,5,X,NL,garage,1,", "6,P,eeeeeeee-6,48.85,2.35,Paris,NL,garage,1,",
+        "7,P,ffffffff-7,521,5,X,NL,garage,1,", "8,P,gggggggg-8,north,5,X,NL,garage,1,",
+        "9,P,hhhhhhhh-9,52,5,X,NL,garage,-3,", "10,P Centrum,aaaaaaaa-1,52.09,5.12,Utrecht,NL,garage,300,1.9",
+        "11,P Centrum,iiiiiiii-1,52.09,5.12,Utrecht,NL,garage,300,1.9",
+    )  # fmt: skip
+    report = Report()
+    taken = npr.parse("".join(line + "\n" for line in (HEADER, *ROWS, *bad)).encode(), report)
+    assert (report.read, [one.id for one in taken]) == (11, ["nl-aaaaaaaa", "nl-bbbbbbbb", "nl-cccccccc"])
+    for sentence, words in zip(report.refused, ("no name", "no uuid", "not in the Netherlands", "not degrees",
+                                                "not numbers", "capacity '-3'"), strict=True):  # fmt: skip
+        assert words in sentence
+        assert sentence.startswith("line ")
+    assert [("the uuid" in one, "the same name" in one) for one in report.duplicates] == [(True, False), (False, True)]
+
+
+async def test_an_import_that_fails_half_way_writes_nothing(world: World) -> None:
+    garages = npr.parse("".join(line + "\n" for line in (HEADER, *ROWS)).encode(), Report())
+    broken = replace(garages[2], capacity=-1)
+    with pytest.raises(Conflict):
+        await take_in(world.platform, [*garages[:2], broken], Report(), source=npr.SOURCE, force=False)
+    async with world.platform.database.reading() as transaction:
+        assert list(await transaction.garages()) == []
+    assert len(world.platform.index) == 0
 
 
 def test_the_generated_city_is_the_same_each_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,6 +83,8 @@ async def book(platform: Platform, quote_id: str, plate: str | None, idempotency
             return before
         if now >= asked.expires_at:
             raise Gone("the quote has expired, ask for a new one", code="quote_expired")
+        if now >= asked.window.end:
+            raise Gone("the time that was asked for is over, ask for a new quote", code="quote_expired")
         _check_bookable(garage)
         windows = await transaction.taken(garage.id, asked.window, now)
         spans = [(max(w.start, asked.window.start).timestamp(), w.end.timestamp()) for w in windows]
