@@ -97,12 +97,14 @@ def descendants(root: int) -> Iterator[int]:
 
 
 def mentioning(path: Path) -> list[int]:
-    """Processes that carry a path in their command line: containerd and its shims name their folder there."""
+    """Our processes, containerd and its shims that name a path: not a pager or a shell that happens to name it too."""
     found = []
     for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             words = cmdline.read_bytes().decode(errors="replace").split("\0")
-            if any(str(path) in word for word in words) and int(cmdline.parent.name) != os.getpid():
+            names = [Path(word).name for word in words[:3]]
+            ours = any(n in ("parkube", "parkube.cli", "containerd") or n.startswith("containerd-shim") for n in names)
+            if ours and any(str(path) in word for word in words) and int(cmdline.parent.name) != os.getpid():
                 found.append(int(cmdline.parent.name))
     return found
 
