@@ -37,7 +37,9 @@ class Network:
         """Make the bridge, unless it is there."""
         if run("ip", "link", "show", self.bridge, check=False):
             return
-        run("ip", "link", "add", self.bridge, "type", "bridge")
+        # With an address of its own: else it takes the lowest of its cables', and whoever knew it loses it for a while.
+        hardware = ":".join(["02", "00", *(f"{int(number):02x}" for number in self.address(1).split("."))])
+        run("ip", "link", "add", self.bridge, "address", hardware, "type", "bridge")
         run("ip", "address", "add", f"{self.address(1)}/24", "dev", self.bridge)
         run("ip", "link", "set", self.bridge, "up")
 
