@@ -189,3 +189,20 @@ def test_restoring_twice_from_any_journal_adds_nothing_the_second_time(events: l
     added = Lane(NAME, ("entry",), lambda *_: True).restore(records)
     again = Lane(NAME, ("entry",), lambda *_: True).restore([*records, *(a for a in added if isinstance(a, Record))])
     assert again == []
+
+
+async def test_a_cycle_that_could_write_again_ends_the_trouble_with_the_journal(
+    place: FakeGarage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(record: Record) -> None:
+        raise JournalError("the journal cannot be written: database is locked")
+
+    def test_grant(jti: str) -> str:
+        return place.grant(jti=jti, gates=("test",), test=True, booking=None)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place.journal, "append", locked)
+        assert (await place.garage.verify("v1", test_grant("t1"))).step == "journal"
+        assert place.garage.devices()["journal"] is False
+    assert (await place.garage.verify("v2", test_grant("t2"))).ok
+    assert place.garage.devices()["journal"] is True

@@ -68,6 +68,10 @@ class Garage:
     async def verify(self, command: str, code: str) -> Outcome:
         """One synthetic gate cycle."""
         outcome = await self._cycle.run(command, code, self._clock())
+        if outcome.step == "journal":
+            self._down.add("journal")
+        elif outcome.step not in ("grant", "scanner"):
+            self._down.discard("journal")
         self.on_record()
         return outcome
 

@@ -19,7 +19,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from parkube.parking.gate.app import Garage
-from parkube.parking.gate.errors import GateError
+from parkube.parking.gate.errors import GateError, JournalError
 from parkube.parking.gate.journal import Entry
 
 BATCH = 200
@@ -79,6 +79,9 @@ class Link:
                 if str(error) != said:
                     said = str(error)
                     self._log(f"the platform at {url} is away: {said}")
+            except JournalError as error:
+                # The gates may still say no, and why; what was not acknowledged comes again on the next link.
+                self._log(f"the link is broken off: {error}")
             finally:
                 self.connected = False
             await asyncio.sleep(delay * (0.5 + self._jitter()))
