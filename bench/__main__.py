@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -39,6 +40,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="smaller and shorter; for trying the bench itself")
     parser.add_argument("--no-page", action="store_true", help="print the figures only")
     options = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     measured: dict[str, list[Figure]] = {}
     failed = False
     for name in options.only or [row for row in ROWS if row not in ONLY_WHEN_ASKED]:

@@ -62,7 +62,7 @@ class Noise:
         return _busy_s() - sum(map(cpu_s, self._own))
 
 
-def wait_for_quiet(*own: int, within_s: float = 60.0) -> None:
+def wait_for_quiet(*own: int, within_s: float = 30.0) -> None:
     """Wait until nothing else is busy on this machine, or not much longer: others may share it."""
     end = time.monotonic() + within_s
     while time.monotonic() < end:
