@@ -20,7 +20,7 @@ def charge(booking: Booking, exited_at: datetime) -> tuple[Line, ...]:
     over = max(0, longer - total(booking.tariff, booking.window))
     minutes = int((exited_at - end).total_seconds() // 60)
     text = f"Overstay of {minutes // 60} h {minutes % 60} min after the booked time"
-    return (*booking.lines, Line(text, over, vat_included(over, booking.tariff.vat_percent)))
+    return (*booking.lines, Line(text, over, vat_included(over, booking.tariff.vat_percent, booking.tariff.rounding)))
 
 
 def sum_of(lines: tuple[Line, ...]) -> tuple[int, int]:

@@ -1,158 +1,194 @@
-"""What a stay costs, to the cent, and why, line by line. Pure; not a reader of tariffs, and no discounts.
+"""What a stay costs, to the cent. Pure; not a reader of tariffs, no discounts, and the explanation is explain's.
 
-Rules: elapsed time is billed, also over a change of the clocks. Free minutes come off the front. A step is charged
-per started increment; an increment belongs to the cap window in which it starts. VAT is rounded per line, half up.
+Rules: elapsed time is billed, also over a change of the clocks; bands and calendar days are in local time. Free minutes
+come off the front. A step is charged per started increment; an increment belongs to the cap window in which it starts.
+A band's cap is applied first, then the day's, then the entry fee is added, then the cap of the whole stay. No tariff
+can make a longer stay cheaper.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 
-from parkube.parking.domain.money import amount_text, vat_included
-from parkube.parking.domain.tariffs.model import CALENDAR_DAY, Step, Tariff
+from parkube.parking.domain.errors import Invalid
+from parkube.parking.domain.tariffs.bands import Occurrence, Piece, edge_s, pieces
+from parkube.parking.domain.tariffs.model import CALENDAR_DAY, INCREMENT_START, Tariff
 from parkube.parking.domain.times import Window, zone
 
-_DAY = 86_400
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One explained part of a price in minor units, VAT included. A day that reached its cap is one line."""
-
-    text: str
-    amount_minor: int
-    vat_minor: int
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """A price and the lines that add up to it."""
-
-    total_minor: int
-    vat_minor: int
-    currency: str
-    lines: tuple[Line, ...]
+DAY_S = 86_400
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND = timedelta(seconds=1)
 
 
 @dataclass(slots=True)
-class _CapWindow:
-    """What started between two seconds of the stay (counted from its start), before the cap."""
+class Charge:
+    """Increments of one step that started in one cap window. Seconds are since the entry."""
 
-    start_s: int
-    end_s: int
-    counts: list[int]
-    sum_minor: int = 0
-    reached_s: int = -1
+    occurrence: Occurrence | None
+    step: int
+    price_minor: int
+    every_s: int
+    first_s: int
+    count: int
+    day: int
+    taken_minor: int = 0
+
+
+@dataclass(slots=True)
+class Bill:
+    """All charges in the order of time; what each day's window sums up to before its cap, and when it reached it."""
+
+    stay_s: int
+    billed_s: int
+    charges: list[Charge] = field(default_factory=list)
+    days: list[int] = field(default_factory=list)
+    reached_s: list[int] = field(default_factory=list)
+    bands: dict[Occurrence, tuple[int, int]] = field(default_factory=dict)
+    total_minor: int = 0
 
 
 def total(tariff: Tariff, window: Window) -> int:
-    """The price of a stay in minor units, VAT included."""
-    return sum(_capped(tariff, cap) for cap in _charge(tariff, window))
+    """The price of a stay in minor units, VAT included. Whether the stay is allowed is check_stay's."""
+    return bill(tariff, window).total_minor
 
 
-def price(tariff: Tariff, window: Window) -> Price:
-    """The price of a stay with its explanation."""
-    lines: list[Line] = []
-    if tariff.free_minutes:
-        lines.append(Line(f"First {_duration(tariff.free_minutes)} free", 0, 0))
-    caps = _charge(tariff, window)
-    below = [cap for cap in caps if not _is_over(tariff, cap)]
-    for index, step in enumerate(tariff.steps):
-        count = sum(cap.counts[index] for cap in below)
-        if count:
-            lines.append(_line(tariff, _step_text(step, count), count * step.price_minor))
-    lines.extend(
-        _line(tariff, _cap_text(tariff, window, cap), _capped(tariff, cap)) for cap in caps if _is_over(tariff, cap)
-    )
-    return Price(
-        sum(line.amount_minor for line in lines), sum(line.vat_minor for line in lines), tariff.currency, tuple(lines)
-    )
+def check_stay(tariff: Tariff, window: Window) -> None:
+    """Raises Invalid, with every fault, for a stay that the tariff is not for: too long, or not valid at the entry."""
+    faults: list[tuple[str, str]] = []
+    if tariff.maximum_minutes and window.duration > timedelta(minutes=tariff.maximum_minutes):
+        faults.append(("to", f"a stay is at most {tariff.maximum_minutes} minutes here"))
+    entry = window.start.astimezone(zone(tariff.time_zone)).date()
+    if tariff.valid_from is not None and entry < tariff.valid_from:
+        faults.append(("from", f"this tariff begins on {tariff.valid_from}"))
+    if tariff.valid_to is not None and entry >= tariff.valid_to:
+        faults.append(("from", f"this tariff ended before {tariff.valid_to}"))
+    if faults:
+        raise Invalid("; ".join(text for _, text in faults), faults)
 
 
-def _charge(tariff: Tariff, window: Window) -> list[_CapWindow]:
-    """How many increments of each step started in each cap window, and what that makes."""
-    stay_s = _seconds(window.duration)
-    free_s = tariff.free_minutes * 60
-    caps = _cap_windows(tariff, window, stay_s)
-    for index, step in enumerate(tariff.steps):
-        start_s = free_s + step.from_minutes * 60
-        if start_s >= stay_s:
-            break
-        end_s = stay_s
-        if index + 1 < len(tariff.steps):
-            end_s = min(stay_s, free_s + tariff.steps[index + 1].from_minutes * 60)
-        every_s = step.every_minutes * 60 or end_s - start_s
-        count = -(-(end_s - start_s) // every_s)
-        for cap in caps:
-            before = max(0, -(-(cap.start_s - start_s) // every_s))
-            upto = min(count, -(-(cap.end_s - start_s) // every_s))
-            if upto > before:
-                cap.counts[index] = upto - before
-                _add(tariff, cap, start_s + before * every_s, every_s, upto - before, step.price_minor)
-    return caps
+def cuts_freely_every(tariff: Tariff) -> int | None:
+    """Minutes at whose multiples a stay may be cut without changing the sum; None where the tariff says nothing so."""
+    bound = tariff.bands or tariff.free_minutes or tariff.entry_fee_minor or tariff.minimum_minutes
+    capped = tariff.cap_minor is not None or tariff.stay_cap_minor is not None
+    if bound or capped or len(tariff.steps) != 1:
+        return None
+    return tariff.steps[0].every_minutes or None
 
 
-def _add(tariff: Tariff, cap: _CapWindow, first_s: int, every_s: int, count: int, price_minor: int) -> None:
-    room = None if tariff.cap_minor is None else tariff.cap_minor - cap.sum_minor
-    cap.sum_minor += count * price_minor
-    if room is not None and price_minor and cap.reached_s < 0 and count * price_minor >= room:
-        cap.reached_s = first_s + max(0, -(-room // price_minor) - 1) * every_s
-
-
-def _cap_windows(tariff: Tariff, window: Window, stay_s: int) -> list[_CapWindow]:
-    steps = len(tariff.steps)
-    if tariff.cap_minor is None:
-        return [_CapWindow(0, max(stay_s, 1), [0] * steps)]
-    edges = [0]
-    if tariff.cap_window == CALENDAR_DAY:
-        local_zone = zone(tariff.time_zone)
-        day = window.start.astimezone(local_zone).date()
-        while edges[-1] < stay_s:
-            day += timedelta(days=1)
-            midnight = datetime(day.year, day.month, day.day, tzinfo=local_zone).astimezone(UTC)
-            edges.append(max(edges[-1] + 1, _seconds(midnight - window.start)))
-    else:
-        edges.extend(range(_DAY, stay_s + _DAY, _DAY))
-    return [_CapWindow(start, end, [0] * steps) for start, end in pairwise(edges)]
-
-
-def _capped(tariff: Tariff, cap: _CapWindow) -> int:
-    return cap.sum_minor if tariff.cap_minor is None else min(cap.sum_minor, tariff.cap_minor)
-
-
-def _is_over(tariff: Tariff, cap: _CapWindow) -> bool:
-    return tariff.cap_minor is not None and cap.sum_minor > tariff.cap_minor
-
-
-def _seconds(duration: timedelta) -> int:
+def bill(tariff: Tariff, window: Window) -> Bill:
+    """What started when, and what it makes."""
     # A started second is a second: rounding down would make an increment free for its first instant.
-    return -(-duration // timedelta(seconds=1))
+    stay_s = -(-window.duration // _SECOND)
+    free_s = tariff.free_minutes * 60
+    made = Bill(stay_s, max(stay_s, tariff.minimum_minutes * 60))
+    if stay_s <= free_s:
+        return made
+    entry_s = (window.start - _EPOCH) // _SECOND
+    edges = _cap_edges(tariff, entry_s, made.billed_s)
+    made.days, made.reached_s = [0] * (len(edges) - 1), [-1] * (len(edges) - 1)
+    for charge in _charges(tariff, pieces(tariff, entry_s, made.billed_s), free_s, edges):
+        _take(tariff, made, charge)
+    cap = tariff.cap_minor
+    summed = sum(made.days) if cap is None else sum(day if day < cap else cap for day in made.days)
+    made.total_minor = summed + tariff.entry_fee_minor
+    if tariff.stay_cap_minor is not None:
+        made.total_minor = min(made.total_minor, tariff.stay_cap_minor)
+    return made
 
 
-def _line(tariff: Tariff, text: str, amount_minor: int) -> Line:
-    return Line(text, amount_minor, vat_included(amount_minor, tariff.vat_percent))
+def _run_on(parts: list[Piece], free_s: int) -> list[Piece]:
+    """The pieces where the last increment of each runs on over its edge; a band that it runs over whole is not there,
+    and what was before it goes on."""
+    found: list[Piece] = []
+    now_s, index = free_s, 0
+    while index < len(parts):
+        part = parts[index]
+        part = part._replace(start_s=max(now_s, part.start_s))
+        index += 1
+        if part.start_s >= part.end_s or not part.steps:
+            continue
+        while True:
+            now_s, following = _reach_s(part), index
+            while following < len(parts) and parts[following].end_s <= now_s:
+                following += 1
+            if not index < following < len(parts) or parts[following].occurrence is not part.occurrence:
+                break
+            part = part._replace(end_s=parts[following].end_s)
+            index = following + 1
+        found.append(part)
+    return found
 
 
-def _step_text(step: Step, count: int) -> str:
-    if not step.every_minutes:
-        return f"{amount_text(step.price_minor)} once"
-    return f"{_duration(count * step.every_minutes)} at {amount_text(step.price_minor)} per {_unit(step.every_minutes)}"
+def _reach_s(part: Piece) -> int:
+    """Where the increment that is running at the end of a piece ends, if nothing but the next step cuts it."""
+    index = max(i for i, step in enumerate(part.steps) if part.start_s + step.from_minutes * 60 < part.end_s)
+    start_s, every_s = part.start_s + part.steps[index].from_minutes * 60, part.steps[index].every_minutes * 60
+    if not every_s:
+        return part.end_s
+    reach_s = start_s - (start_s - part.end_s) // every_s * every_s
+    if index + 1 < len(part.steps):
+        reach_s = min(reach_s, part.start_s + part.steps[index + 1].from_minutes * 60)
+    return reach_s
 
 
-def _cap_text(tariff: Tariff, window: Window, cap: _CapWindow) -> str:
-    reached = (window.start + timedelta(seconds=cap.reached_s)).astimezone(zone(tariff.time_zone))
-    what = "day cap" if tariff.cap_window == CALENDAR_DAY else "24-hour cap"
-    return f"{what} of {amount_text(tariff.cap_minor or 0)} reached at {reached:%H:%M on %-d %b}"
+def _charges(tariff: Tariff, parts: list[Piece], free_s: int, edges: list[int]) -> Iterator[Charge]:
+    if tariff.crossing == INCREMENT_START and tariff.bands:
+        parts = _run_on(parts, free_s)
+    flat: set[Occurrence] = set()
+    for part_start, part_end, steps, occurrence in parts:
+        begin_s = max(free_s, part_start)
+        if occurrence is not None and occurrence.band.is_flat and begin_s < part_end:
+            if occurrence in flat:
+                continue
+            flat.add(occurrence)
+        last = len(steps) - 1
+        for index, step in enumerate(steps):
+            start_s = begin_s + step.from_minutes * 60
+            if start_s >= part_end:
+                break
+            end_s = part_end if index == last else min(part_end, begin_s + steps[index + 1].from_minutes * 60)
+            every_s = step.every_minutes * 60 or end_s - start_s
+            count = -(-(end_s - start_s) // every_s)
+            done = 0
+            for day, edge in enumerate(edges[1:]):
+                upto = min(count, -(-(edge - start_s) // every_s))
+                if upto > done:
+                    first_s = start_s + done * every_s
+                    yield Charge(occurrence, index, step.price_minor, every_s, first_s, upto - done, day)
+                    done = upto
+                    if done == count:
+                        break
 
 
-def _duration(minutes: int) -> str:
-    hours, rest = divmod(minutes, 60)
-    if not hours:
-        return f"{rest} min"
-    return f"{hours} h {rest} min" if rest else f"{hours} h"
+def _take(tariff: Tariff, made: Bill, charge: Charge) -> None:
+    amount = charge.count * charge.price_minor
+    occurrence, price = charge.occurrence, charge.price_minor
+    if occurrence is not None and occurrence.band.cap_minor is not None:
+        before, reached = made.bands.get(occurrence, (0, -1))
+        room = max(0, occurrence.band.cap_minor - before)
+        if price and reached < 0 and amount >= room:
+            reached = charge.first_s + max(0, -(-room // price) - 1) * charge.every_s
+        made.bands[occurrence] = (before + amount, reached)
+        amount = min(amount, room)
+    charge.taken_minor = amount
+    if amount and tariff.cap_minor is not None and made.reached_s[charge.day] < 0:
+        room = tariff.cap_minor - made.days[charge.day]
+        if amount >= room:
+            made.reached_s[charge.day] = charge.first_s + max(0, -(-room // price) - 1) * charge.every_s
+    made.days[charge.day] += amount
+    made.charges.append(charge)
 
 
-def _unit(minutes: int) -> str:
-    return "h" if minutes == 60 else _duration(minutes)
+def _cap_edges(tariff: Tariff, entry_s: int, billed_s: int) -> list[int]:
+    if tariff.cap_minor is None:
+        return [0, billed_s]
+    if tariff.cap_window != CALENDAR_DAY:
+        return list(range(0, billed_s + DAY_S, DAY_S))
+    edges = [0]
+    day = datetime.fromtimestamp(entry_s, UTC).astimezone(zone(tariff.time_zone)).date()
+    while edges[-1] < billed_s:
+        day += timedelta(days=1)
+        edges.append(max(edges[-1] + 1, edge_s(tariff.time_zone, day, 0) - entry_s))
+    return edges

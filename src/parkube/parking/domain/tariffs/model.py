@@ -1,15 +1,29 @@
-"""What a tariff is made of: steps over the elapsed time, a cap, free minutes, VAT. No prices are computed here."""
+"""What a tariff is made of: steps over the elapsed time, bands by the clock, caps, fees. No prices are made here."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from typing import Final
+
+from parkube.parking.domain.money import HALF_UP
 
 CALENDAR_DAY: Final = "calendar_day"
 ROLLING_24H: Final = "rolling_24h"
 CAP_WINDOWS: Final = (CALENDAR_DAY, ROLLING_24H)
 """What a day cap caps: a local calendar day, or each 24 hours from the entry."""
+
+SPLIT: Final = "split"
+INCREMENT_START: Final = "increment_start"
+ENTRY: Final = "entry"
+CROSSINGS: Final = (SPLIT, INCREMENT_START, ENTRY)
+"""What crossing a band's edge does. split: an increment ends there, and the steps begin anew. increment_start: an
+increment runs on to its end at the price of the band in which it started. entry: the price at the entry stays."""
+
+DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun", "holiday")
+HOLIDAY: Final = "holiday"
+"""A day kind of its own: a date of the tariff's calendar of holidays is no weekday."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +39,37 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Band:
+    """Hours with steps of their own, in local minutes after midnight; ends_minute at or before the start is next day.
+
+    days: the kinds of day on which it begins, none for every day. dates: an event, on these dates and no others.
+    Where bands meet, an event goes before a holiday and a holiday before a weekday; elsewhere the tariff's own steps
+    hold. cap_minor caps one evening, one weekend day, one event. A flat price is one step with every_minutes 0.
+    """
+
+    name: str
+    starts_minute: int
+    ends_minute: int
+    steps: tuple[Step, ...]
+    days: frozenset[str] = frozenset()
+    dates: frozenset[date] = frozenset()
+    cap_minor: int | None = None
+
+    @property
+    def is_flat(self) -> bool:
+        """One price for one occurrence, however long."""
+        return len(self.steps) == 1 and self.steps[0].every_minutes == 0
+
+
+@dataclass(frozen=True, slots=True)
 class Tariff:
-    """A garage's price. Steps are in order and the first begins at 0; amounts are minor units, VAT included."""
+    """A garage's price. Steps are in order and the first begins at 0; amounts are minor units, VAT included.
+
+    No steps: bands cover all hours. entry_fee_minor: once, as soon as the free minutes are over, outside the day's and
+    the band's caps. stay_cap_minor caps all of one stay. minimum_minutes: what a stay that costs anything is billed at
+    least. maximum_minutes: longer is not allowed, 0 for no limit. valid_from and valid_to: local dates of the entry,
+    half open. rounding: how the VAT of a line is rounded.
+    """
 
     steps: tuple[Step, ...]
     currency: str = "EUR"
@@ -38,3 +81,13 @@ class Tariff:
     entry_grace_minutes: int = 15
     exit_grace_minutes: int = 10
     name: str = ""
+    bands: tuple[Band, ...] = ()
+    crossing: str = SPLIT
+    entry_fee_minor: int = 0
+    stay_cap_minor: int | None = None
+    minimum_minutes: int = 0
+    maximum_minutes: int = 0
+    holidays: frozenset[date] = frozenset()
+    valid_from: date | None = None
+    valid_to: date | None = None
+    rounding: str = HALF_UP

@@ -1,70 +1,78 @@
-"""The written form of a tariff, as JSON and as the Tariff resource carry it; all faults are named at once.
+"""The written form of a tariff, as JSON, YAML and the Tariff resource carry it; all faults are named at once.
 
 {"name": "Centre", "currency": "EUR", "vat_percent": "21", "free_minutes": 0,
  "steps": [{"from_minutes": 0, "every_minutes": 30, "price_cents": 150}],
+ "bands": [{"name": "evening", "from": "18:00", "to": "07:00", "days": ["fri", "sat"], "price_cents": 500}],
  "day_cap_cents": 2500, "cap_window": "calendar_day", "entry_grace_minutes": 15, "exit_grace_minutes": 10}
+
+Instead of steps: "prices_up_to": [{"minutes": 60, "price_cents": 300}, …], what a stay costs in all.
+A tariff without the fields of bands, fees and limits is written without them.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from parkube.parking.domain.errors import Invalid
-from parkube.parking.domain.money import amount_text
-from parkube.parking.domain.tariffs.model import CALENDAR_DAY, CAP_WINDOWS, Step, Tariff
+from parkube.parking.domain.money import ROUNDINGS, amount_text
+from parkube.parking.domain.tariffs import fields
+from parkube.parking.domain.tariffs.checks import whole_faults
+from parkube.parking.domain.tariffs.fields import Faults
+from parkube.parking.domain.tariffs.model import CALENDAR_DAY, CAP_WINDOWS, CROSSINGS, DAYS, Band, Step, Tariff
 from parkube.parking.domain.times import zone
 
-_FIELDS: Final = {
+FIELDS: Final = {
     "name", "currency", "time_zone", "vat_percent", "free_minutes", "steps", "day_cap_cents", "cap_window",
-    "entry_grace_minutes", "exit_grace_minutes",
+    "entry_grace_minutes", "exit_grace_minutes", "bands", "crossing", "prices_up_to", "entry_fee_cents",
+    "stay_cap_cents", "minimum_minutes", "maximum_minutes", "holidays", "valid_from", "valid_to", "rounding",
 }  # fmt: skip
-_STEP_FIELDS: Final = {"from_minutes", "every_minutes", "price_cents"}
-_MOST: Final = 100_000_000
-
-Faults = list[tuple[str, str]]
+BAND_FIELDS: Final = {"name", "from", "to", "days", "dates", "price_cents", "steps", "cap_cents"}
+_MOST_BANDS: Final = 50
 
 
 def read_tariff(written: Mapping[str, Any], time_zone: str = "Europe/Amsterdam") -> Tariff:
     """The tariff of a written form. Raises Invalid with every fault."""
-    faults: Faults = [(field, "unknown field") for field in written if field not in _FIELDS]
+    faults: Faults = [(field, "unknown field") for field in written if field not in FIELDS]
     currency = written.get("currency", "EUR")
     if not isinstance(currency, str) or not re.fullmatch("[A-Z]{3}", currency):
         faults.append(("currency", "three capital letters, as ISO 4217 has them"))
-    window = written.get("cap_window", CALENDAR_DAY)
-    if window not in CAP_WINDOWS:
-        faults.append(("cap_window", "one of " + ", ".join(CAP_WINDOWS)))
-    zone_name = written.get("time_zone") or time_zone
+    zone_name = str(written.get("time_zone") or time_zone)
     try:
-        zone(str(zone_name))
+        zone(zone_name)
     except Invalid as error:
         faults.append(("time_zone", error.message))
-    cap = written.get("day_cap_cents")
-    if cap is not None:
-        cap = _whole(written, "day_cap_cents", faults, "")
-    numbers = {
-        field: _whole(written, field, faults, "", default)
-        for field, default in (("free_minutes", 0), ("entry_grace_minutes", 15), ("exit_grace_minutes", 10))
-    }
-    vat = _vat(written.get("vat_percent", "21"), faults)
-    steps = _steps(written.get("steps"), faults)
+    bands = _bands(written.get("bands"), faults)
+    read = Tariff(
+        steps=_steps(written, faults),
+        currency=str(currency),
+        time_zone=zone_name,
+        vat_percent=fields.percent(written.get("vat_percent", "21"), faults),
+        free_minutes=fields.whole(written, "free_minutes", faults, default=0),
+        cap_minor=fields.maybe_whole(written, "day_cap_cents", faults),
+        cap_window=fields.one_of(written, "cap_window", CAP_WINDOWS, faults),
+        entry_grace_minutes=fields.whole(written, "entry_grace_minutes", faults, default=15),
+        exit_grace_minutes=fields.whole(written, "exit_grace_minutes", faults, default=10),
+        name=str(written.get("name", "")),
+        bands=bands,
+        crossing=fields.one_of(written, "crossing", CROSSINGS, faults),
+        entry_fee_minor=fields.whole(written, "entry_fee_cents", faults, default=0),
+        stay_cap_minor=fields.maybe_whole(written, "stay_cap_cents", faults),
+        minimum_minutes=fields.whole(written, "minimum_minutes", faults, default=0),
+        maximum_minutes=fields.whole(written, "maximum_minutes", faults, default=0),
+        holidays=fields.dates(written, "holidays", faults),
+        valid_from=fields.day(written, "valid_from", faults),
+        valid_to=fields.day(written, "valid_to", faults),
+        rounding=fields.one_of(written, "rounding", tuple(ROUNDINGS), faults),
+    )
+    # Where a band is broken, hours would be named that only the broken field leaves without a price.
+    broken = any(field.startswith(("bands", "steps", "prices_up_to", "holidays")) for field, _ in faults)
+    faults.extend(fault for fault in whole_faults(read) if not broken or fault[0] != "steps")
     if faults:
         named = "; ".join(f"{field}: {text}" for field, text in faults)
         raise Invalid(f"the tariff has {len(faults)} fault{'s' if len(faults) > 1 else ''}: {named}", faults)
-    return Tariff(
-        steps=steps,
-        currency=str(currency),
-        time_zone=str(zone_name),
-        vat_percent=vat,
-        free_minutes=numbers["free_minutes"],
-        cap_minor=cap,
-        cap_window=str(window),
-        entry_grace_minutes=numbers["entry_grace_minutes"],
-        exit_grace_minutes=numbers["exit_grace_minutes"],
-        name=str(written.get("name", "")),
-    )
+    return read
 
 
 def write_tariff(tariff: Tariff) -> dict[str, Any]:
@@ -75,70 +83,128 @@ def write_tariff(tariff: Tariff) -> dict[str, Any]:
         "time_zone": tariff.time_zone,
         "vat_percent": str(tariff.vat_percent),
         "free_minutes": tariff.free_minutes,
-        "steps": [
-            {"from_minutes": step.from_minutes, "every_minutes": step.every_minutes, "price_cents": step.price_minor}
-            for step in tariff.steps
-        ],
         "cap_window": tariff.cap_window,
         "entry_grace_minutes": tariff.entry_grace_minutes,
         "exit_grace_minutes": tariff.exit_grace_minutes,
     }
+    said: dict[str, Any] = {
+        "steps": _write_steps(tariff.steps),
+        "bands": [_write_band(band) for band in tariff.bands],
+        "entry_fee_cents": tariff.entry_fee_minor,
+        "minimum_minutes": tariff.minimum_minutes,
+        "maximum_minutes": tariff.maximum_minutes,
+        "holidays": [str(day) for day in sorted(tariff.holidays)],
+        "valid_from": tariff.valid_from and str(tariff.valid_from),
+        "valid_to": tariff.valid_to and str(tariff.valid_to),
+        "crossing": tariff.crossing if tariff.crossing != CROSSINGS[0] else None,
+        "rounding": tariff.rounding if tariff.rounding != next(iter(ROUNDINGS)) else None,
+    }
+    written.update((field, value) for field, value in said.items() if value)
     if tariff.cap_minor is not None:
         written["day_cap_cents"] = tariff.cap_minor
+    if tariff.stay_cap_minor is not None:
+        written["stay_cap_cents"] = tariff.stay_cap_minor
     return written
 
 
 def tariff_words(tariff: Tariff) -> list[str]:
     """A tariff in a few short phrases, for people."""
     words = [f"first {tariff.free_minutes} min free"] if tariff.free_minutes else []
-    for step in tariff.steps:
-        amount = f"{tariff.currency} {amount_text(step.price_minor)}"
-        rate = f"{amount} per {step.every_minutes} min" if step.every_minutes else f"{amount} once"
-        words.append(f"after {step.from_minutes} min: {rate}" if step.from_minutes else rate)
+    if tariff.entry_fee_minor:
+        words.append(f"{tariff.currency} {amount_text(tariff.entry_fee_minor)} for the entry")
+    words.extend(_step_words(tariff, tariff.steps))
+    for band in tariff.bands:
+        when = ", ".join(str(day) for day in sorted(band.dates)) or ", ".join(d for d in DAYS if d in band.days)
+        hours = f"{_clock(band.starts_minute)}-{_clock(band.ends_minute)}"
+        cap = "" if band.cap_minor is None else f", at most {tariff.currency} {amount_text(band.cap_minor)}"
+        rates = ", ".join(_step_words(tariff, band.steps))
+        words.append(f"{' '.join(filter(None, (band.name, when, hours)))}: {rates}{cap}")
     if tariff.cap_minor is not None:
         day = "a calendar day" if tariff.cap_window == CALENDAR_DAY else "24 hours"
         words.append(f"at most {tariff.currency} {amount_text(tariff.cap_minor)} in {day}")
+    if tariff.stay_cap_minor is not None:
+        words.append(f"at most {tariff.currency} {amount_text(tariff.stay_cap_minor)} for a stay")
+    if tariff.minimum_minutes:
+        words.append(f"billed as at least {tariff.minimum_minutes} min")
+    if tariff.maximum_minutes:
+        words.append(f"stays of at most {tariff.maximum_minutes} min")
     return words
 
 
-def _steps(written: Any, faults: Faults) -> tuple[Step, ...]:
-    if not isinstance(written, list) or not written:
-        faults.append(("steps", "at least one step is needed"))
+def _steps(written: Mapping[str, Any], faults: Faults) -> tuple[Step, ...]:
+    if "prices_up_to" in written:
+        if "steps" in written:
+            faults.append(("prices_up_to", "steps or prices_up_to, not both"))
+        return fields.totals(written["prices_up_to"], faults)
+    if written.get("bands") and "steps" not in written:
         return ()
-    if len(written) > 100:
-        faults.append(("steps", "at most 100"))
+    return fields.steps(written.get("steps"), faults)
+
+
+def _bands(written: Any, faults: Faults) -> tuple[Band, ...]:
+    if written is None:
         return ()
-    steps: list[Step] = []
+    if not isinstance(written, list) or len(written) > _MOST_BANDS:
+        faults.append(("bands", f"a list of at most {_MOST_BANDS} bands"))
+        return ()
+    found: list[Band] = []
     for index, item in enumerate(written):
-        at = f"steps[{index}]"
-        if not isinstance(item, Mapping):
-            faults.append((at, "an object"))
-            continue
-        faults.extend((f"{at}.{field}", "unknown field") for field in item if field not in _STEP_FIELDS)
-        start = _whole(item, "from_minutes", faults, f"{at}.", 0 if index == 0 else None)
-        every = _whole(item, "every_minutes", faults, f"{at}.")
-        steps.append(Step(start, every, _whole(item, "price_cents", faults, f"{at}.")))
-        if index == 0 and start != 0:
-            faults.append((f"{at}.from_minutes", "the first step begins at 0"))
-        if index > 0 and len(steps) > 1 and start <= steps[-2].from_minutes:
-            faults.append((f"{at}.from_minutes", "steps are in order, each after the one before"))
-    return tuple(steps)
+        if isinstance(item, Mapping):
+            found.append(_band(item, f"bands[{index}].", faults))
+        else:
+            faults.append((f"bands[{index}]", "an object"))
+    return tuple(found)
 
 
-def _whole(source: Mapping[str, Any], field: str, faults: Faults, prefix: str, default: int | None = None) -> int:
-    value = source.get(field, default)
-    if type(value) is not int or not 0 <= value <= _MOST:
-        faults.append((prefix + field, "a whole number from 0 on" if field in source else "required"))
-        return 0
-    return value
+def _band(item: Mapping[str, Any], at: str, faults: Faults) -> Band:
+    faults.extend((at + str(field), "unknown field") for field in item if field not in BAND_FIELDS)
+    name = item.get("name")
+    if not isinstance(name, str) or not 0 < len(name) <= 100:
+        faults.append((at + "name", "1 to 100 characters" if "name" in item else "required"))
+    days = item.get("days", [])
+    if not isinstance(days, list) or any(day not in DAYS for day in days):
+        faults.append((at + "days", "a list out of " + ", ".join(DAYS)))
+        days = []
+    starts, ends = fields.clock(item, "from", faults, at), fields.clock(item, "to", faults, at)
+    if starts == 1440:
+        faults.append((at + "from", "24:00 is only an end"))
+    if ("price_cents" in item) == ("steps" in item):
+        faults.append((at + "price_cents", "either price_cents, once for the band, or steps"))
+    if "price_cents" in item:
+        steps: tuple[Step, ...] = (Step(0, 0, fields.whole(item, "price_cents", faults, at)),)
+    else:
+        steps = fields.steps(item.get("steps"), faults, at) if "steps" in item else ()
+    on, cap = fields.dates(item, "dates", faults, at), fields.maybe_whole(item, "cap_cents", faults, at)
+    return Band(str(name), starts % 1440, ends, steps, frozenset(days), on, cap)
 
 
-def _vat(value: Any, faults: Faults) -> Decimal:
-    try:
-        vat = Decimal(str(value))
-    except InvalidOperation:
-        vat = Decimal(-1)
-    if not vat.is_finite() or not 0 <= vat <= 100:
-        faults.append(("vat_percent", "a percentage from 0 to 100"))
-        return Decimal(0)
-    return vat
+def _write_steps(steps: tuple[Step, ...]) -> list[dict[str, int]]:
+    return [
+        {"from_minutes": step.from_minutes, "every_minutes": step.every_minutes, "price_cents": step.price_minor}
+        for step in steps
+    ]
+
+
+def _write_band(band: Band) -> dict[str, Any]:
+    written: dict[str, Any] = {"name": band.name, "from": _clock(band.starts_minute), "to": _clock(band.ends_minute)}
+    if band.days:
+        written["days"] = [day for day in DAYS if day in band.days]
+    if band.dates:
+        written["dates"] = [str(day) for day in sorted(band.dates)]
+    written.update({"price_cents": band.steps[0].price_minor} if band.is_flat else {"steps": _write_steps(band.steps)})
+    if band.cap_minor is not None:
+        written["cap_cents"] = band.cap_minor
+    return written
+
+
+def _step_words(tariff: Tariff, steps: tuple[Step, ...]) -> list[str]:
+    words = []
+    for step in steps:
+        amount = f"{tariff.currency} {amount_text(step.price_minor)}"
+        rate = f"{amount} per {step.every_minutes} min" if step.every_minutes else f"{amount} once"
+        words.append(f"after {step.from_minutes} min: {rate}" if step.from_minutes else rate)
+    return words
+
+
+def _clock(minute: int) -> str:
+    return f"{minute // 60:02d}:{minute % 60:02d}"
