@@ -5,6 +5,7 @@ Everything goes through what a person could use too; only what the platform has 
 
 from __future__ import annotations
 
+import base64
 import json
 import signal
 import sqlite3
@@ -12,6 +13,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -20,11 +22,17 @@ from pathlib import Path
 from typing import Any
 
 from scripts.demo.cluster import Cluster
+from scripts.demo.processes import descendants, mentioning
 from scripts.demo.town import BOARD_PORT, Town
+
+from parkube.parking.adapters.signing import Ed25519Signer
+from parkube.parking.domain import grants
 
 SITE, NUMBER = "garage1", 11
 ENTRY, EXIT, TEST = 0, 1, 7  # coils
-INTERVAL_S = 15
+INTERVAL_S = 5
+SLACK_S = 5  # a cycle's own time, and that of two cores that do everything else too
+AWAY_S = 10  # how long a cycle waits for a garage that does not answer
 
 Obj = dict[str, Any]
 
@@ -159,7 +167,7 @@ class Story:
             self.plug()
 
     def plug(self) -> None:
-        """The cable is in; a route is lost with its carrier."""
+        """The cable is in."""
         self.cluster.network.cut(NUMBER, cut=False)
 
     # -- the cluster -------------------------------------------------------------------------------------------------
@@ -170,7 +178,7 @@ class Story:
         conditions = found.get("status", {}).get("conditions", [])
         return next((c for c in conditions if c["type"] == "Verified"), {"status": "", "reason": "", "message": ""})
 
-    def until_verified(self, status: str = "True", reason: str = "", seconds: float = INTERVAL_S + 15) -> Obj:
+    def until_verified(self, status: str = "True", reason: str = "", seconds: float = INTERVAL_S + SLACK_S) -> Obj:
         """Wait for a status, and its reason where one is named; the condition."""
 
         def there() -> Obj | None:
@@ -186,9 +194,32 @@ class Story:
         found: Obj = next((p for p in items if "deletionTimestamp" not in p["metadata"]), {})
         return found
 
+    @property
+    def journal(self) -> Path:
+        """The garage's journal, on its node."""
+        return self.cluster.folder / "journals" / self.id / "journal.sqlite"
+
+    def grant(self, **changes: Any) -> str:
+        """A grant that the platform's own key has signed, for an hour from now unless changed."""
+        [(seed,)] = self.rows("SELECT value FROM settings WHERE name = 'signing_key'")
+        signer, now = Ed25519Signer(base64.b64decode(seed)), int(time.time())
+        fields: Obj = {
+            "jti": uuid.uuid4().hex, "kid": signer.kid, "garage": self.id, "gates": ("entry", "exit"), "nbf": now - 60,
+            "exp": now + 3600, **changes,
+        }  # fmt: skip
+        return grants.encode(grants.Grant(**fields), signer.sign)
+
     def app_pid(self) -> int:
         """The garage app's process, seen from here; 0 when it does not run."""
         return pid_of("parking gate --config /etc/parkube/garage/garage.yaml", self.cluster.folder)
+
+    def platform_pid(self) -> int:
+        """The platform's process, seen from here; 0 when it does not run."""
+        return pid_of("parking platform --listen", self.cluster.folder)
+
+    def start_agent(self) -> None:
+        """Start the garage's node again."""
+        self.cluster.start_agent(SITE, f"parkube.io/garage={self.id}")
 
     def kill(self, process: str) -> None:
         """kill -9 of one of the town's own processes, and of nothing below it."""
@@ -228,8 +259,6 @@ class Booking:
 
 def pid_of(words: str, folder: Path) -> int:
     """A container's process by its command line, below one of the shims of this folder; 0 when there is none."""
-    from scripts.demo.processes import descendants, mentioning
-
     for shim in mentioning(folder):
         for pid in descendants(shim):
             try:
