@@ -172,7 +172,8 @@ def test_a_job_like_pod_ends_as_succeeded_or_failed(kube: Kubectl) -> None:
     kube.apply(pod("bad", shell("echo why > /dev/termination-log; exit 7"), restartPolicy="Never"))
     kube("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/good", "--timeout=20s")
     kube("wait", "--for=jsonpath={.status.phase}=Failed", "pod/bad", "--timeout=20s")
-    assert status(kube, "bad")["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 7
+    ended = status(kube, "bad")["containerStatuses"][0]["state"]["terminated"]
+    assert (ended["exitCode"], ended["message"]) == (7, "why\n")
     greedy = shell("exec busybox dd if=/dev/zero of=/dev/null bs=200M count=1")
     kube.apply(pod("greedy", {**greedy, "resources": {"limits": {"memory": "16Mi"}}}, restartPolicy="Never"))
     kube("wait", "--for=jsonpath={.status.phase}=Failed", "pod/greedy", "--timeout=20s")

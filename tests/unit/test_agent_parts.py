@@ -27,6 +27,7 @@ from parkube.nodeagent.runtime.cri.wire import Codec, WireError
 from parkube.nodeagent.runtime.pause import elf, image_tar
 from parkube.nodeagent.runtime.port import ExecResult
 from parkube.nodeagent.sync.images import credentials
+from parkube.nodeagent.sync.last_words import end_of_log, fill
 from parkube.nodeagent.sync.services import entries, keep
 from parkube.nodeagent.volumes.atomic import File, write_files
 from parkube.nodeagent.volumes.mounts import Volumes
@@ -309,3 +310,21 @@ def test_big_logs_are_rotated(tmp_path: Path) -> None:
         log.write_bytes(bytes([number]) * 100)
         assert machine.rotate_logs(tmp_path, limit_bytes=50, keep=3) == [log]
     assert sorted(p.name for p in log.parent.iterdir()) == ["0.log.1", "0.log.2"]
+
+
+def test_last_words_are_kept_over_restarts_and_found_in_logs(tmp_path: Path) -> None:
+    def status(newest: str, message: str = "") -> Obj:
+        ended = {"containerID": "one", "exitCode": 1, **({"message": message} if message else {})}
+        key = "state" if newest == "one" else "lastState"
+        return {"containerStatuses": [{"name": "c", "containerID": newest, key: {"terminated": ended}}]}
+
+    first = status("one")
+    fill(first, {}, lambda *_: "goodbye")
+    assert first == status("one", "goodbye")
+    second = status("two")
+    fill(second, first, lambda *_: "of another container")
+    assert second == status("two", "goodbye")
+    log = tmp_path / "0.log"
+    log.write_text("2027-01-15T08:00:00Z stdout F one\n2027-01-15T08:00:01Z stderr F and two\n")
+    assert end_of_log(log) == "one\nand two"
+    assert end_of_log(tmp_path / "none") == ""

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 from parkube.kubeapi.errors import Obj
@@ -24,6 +25,7 @@ from parkube.nodeagent.probes.prober import Prober
 from parkube.nodeagent.runtime.port import RuntimeFault
 from parkube.nodeagent.sync.desired import Desired
 from parkube.nodeagent.sync.executor import Executor
+from parkube.nodeagent.sync.last_words import end_of_log, fill
 
 log = logging.getLogger(__name__)
 _FAULT_RETRY_S = 2.0
@@ -253,7 +255,7 @@ class Worker:
 
     def _publish(self, seen: PodObserved | None) -> None:
         status = pod_status(self.pod, seen, self.memory, self._clock(), self._executor.node.host_ips)
-        self._last_words(seen, status)
+        fill(status, self.memory.status, self._read_last_words(seen))
         if status == self.status:
             return
         self.status = self.memory.status = status
@@ -261,13 +263,15 @@ class Worker:
         if not self.gone:
             self._board.publish(self.desired, status)
 
-    def _last_words(self, seen: PodObserved | None, status: Obj) -> None:
-        for entry in [*status.get("containerStatuses", ()), *status.get("initContainerStatuses", ())]:
-            terminated = entry.get("state", {}).get("terminated") or entry.get("lastState", {}).get("terminated")
-            if terminated and "message" not in terminated:
-                words = self._executor.volumes.termination_message(self.desired.uid, entry["name"])
-                if words:
-                    terminated["message"] = words
+    def _read_last_words(self, seen: PodObserved | None) -> Callable[[str, Obj], str]:
+        def read(name: str, terminated: Obj) -> str:
+            words = self._executor.volumes.termination_message(self.desired.uid, name)
+            spec = next((c for c in pods.all_containers(self.pod) if c["name"] == name), {})
+            latest = seen.latest(name) if seen else None
+            fallback = spec.get("terminationMessagePolicy") == "FallbackToLogsOnError" and terminated["exitCode"] != 0
+            return end_of_log(Path(latest.log_path)) if not words and fallback and latest else words
+
+        return read
 
     def _watch_probes(self, seen: PodObserved | None) -> None:
         """Every running container is asked, every other one is forgotten."""

@@ -79,12 +79,9 @@ class Volumes:
             result.append(
                 Mount(entry["mountPath"], str(host), read_only, _PROPAGATION.get(entry.get("mountPropagation", ""), 0))
             )
-        mounted = {m.container_path for m in result}
-        if "/dev/termination-log" not in mounted and not container.get("terminationMessagePath"):
-            return result
-        message = container.get("terminationMessagePath") or "/dev/termination-log"
-        if message not in mounted:
-            result.append(Mount(message, str(self._termination_log(uid, container["name"]))))
+        words = container.get("terminationMessagePath") or "/dev/termination-log"
+        if all(mount.container_path != words for mount in result):
+            result.append(Mount(words, str(self._termination_log(uid, container["name"]))))
         return result
 
     def termination_message(self, uid: str, container: str) -> str:
