@@ -187,6 +187,35 @@ def test_logs_and_exec_come_back_through_it(edge: Edge, kubectl: Kubectl) -> Non
     assert "container nope is not valid for pod talker" in kubectl.fails("logs", "talker", "-c", "nope")
 
 
+def test_a_pod_reaches_the_api_by_its_service_with_the_rights_of_its_account(edge: Edge, kubectl: Kubectl) -> None:
+    kubectl.wait_for(lambda: ready(kubectl), 40)
+    kubectl.wait_for(lambda: running(kubectl), 40)
+    container = kubectl("get", "pod", "talker", "-o", "jsonpath={.status.containerStatuses[0].containerID}")
+    socket = edge.data_dir / "agent" / "containerd" / "containerd.sock"
+    tasks = subprocess.run(
+        ["ctr", "--address", str(socket), "-n", "k8s.io", "tasks", "ls"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    [pid] = [line.split()[1] for line in tasks if line.startswith(container.removeprefix("containerd://"))]
+    account = "/var/run/secrets/kubernetes.io/serviceaccount"
+    (edge.directory / "ca.crt").write_text(kubectl("exec", "talker", "--", "cat", f"{account}/ca.crt"))
+    token = kubectl("exec", "talker", "--", "cat", f"{account}/token")
+    address = kubectl("get", "service", "kubernetes", "-o", "jsonpath={.spec.clusterIP}")
+
+    def ask() -> str:
+        words = [
+            "nsenter", "-t", pid, "-n", "curl", "-sS", "--max-time", "10", "--noproxy", "*",
+            "--cacert", str(edge.directory / "ca.crt"), "-H", f"Authorization: Bearer {token}",
+            f"https://{address}/api/v1/namespaces/default/pods",
+        ]  # fmt: skip
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+    assert 'User \\"system:serviceaccount:default:default\\" cannot list resource' in ask()
+    grant = "--serviceaccount=default:default"
+    kubectl("create", "rolebinding", "reads", "--clusterrole=view", grant)
+    kubectl.wait_for(lambda: '"kind":"PodList"' in ask())
+    kubectl("delete", "rolebinding", "reads")
+
+
 def test_a_log_is_followed_while_it_is_written(edge: Edge, kubectl: Kubectl) -> None:
     kubectl.wait_for(lambda: ready(kubectl), 40)
     kubectl.wait_for(lambda: running(kubectl), 40)

@@ -156,6 +156,7 @@ def status_response(error: ApiError) -> Response:
     response = Response(error.code, orjson.dumps(error.status()))
     if error.code == 401:
         response.headers.append((b"WWW-Authenticate", b'Bearer realm="parkube"'))
-    if error.code == 429 or error.code == 503:
-        response.headers.append((b"Retry-After", b"1"))
+    soon = error.details.get("retryAfterSeconds") or (1 if error.code == 503 else 0)
+    if soon:  # clients ask again by themselves then: not where only time or another's doing helps, as with a budget
+        response.headers.append((b"Retry-After", b"%d" % soon))
     return response

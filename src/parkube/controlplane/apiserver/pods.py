@@ -112,7 +112,8 @@ def draw(budget: Obj, pod: str, stamp: str) -> Obj:
         cause = {"reason": "DisruptionBudget", "message": said if counted else f"The disruption budget {name} is still "
                  "being processed by the server."}  # fmt: skip
         raise TooManyRequests(
-            "Cannot evict pod as it would violate the pod's disruption budget.", details={"causes": [cause]}
+            "Cannot evict pod as it would violate the pod's disruption budget.",
+            details={"causes": [cause], **({} if counted else {"retryAfterSeconds": 1})},
         )
     status["disruptionsAllowed"] = allowed - 1
     status["disruptedPods"] = {**(status.get("disruptedPods") or {}), pod: stamp}
