@@ -108,9 +108,7 @@ class Town:
         here = REGISTER.exists()
         words = [*exec_, "import-npr", "/dev/stdin"] if here else [*exec_, "city"]
         with (REGISTER if here else Path("/dev/null")).open("rb") as source:
-            done = subprocess.run(
-                words, stdin=source, capture_output=True, text=True, check=False
-            )
+            done = subprocess.run(words, stdin=source, capture_output=True, text=True, check=False)
         if done.returncode:
             raise DemoError(f"the import failed: {(done.stderr or done.stdout).strip()[-800:]}")
         return done.stdout.strip().splitlines()[0] if done.stdout.strip() else "imported"
