@@ -1,5 +1,5 @@
 """Tariffs: what they are (model), when a band holds (bands), what a stay costs (engine) and why (explain), how they are
-written (written) and checked (checks)."""
+written (written) and checked (checks), and how other shapes become one (conversion)."""
 
 from parkube.parking.domain.tariffs.engine import check_stay, cuts_freely_every, total
 from parkube.parking.domain.tariffs.explain import Line, Price, price
