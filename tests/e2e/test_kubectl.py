@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -365,6 +367,24 @@ def test_faults_are_named(kubectl: Kubectl, what: str, spoil: Callable[[str], st
     if what != "an unknown field":
         assert named in kubectl.fails("create", "-f", "-", "--validate=false", stdin=spoiled)
         assert kubectl("get", "deploy", "-o", "name") == ""
+
+
+def test_a_definition_that_contradicts_itself(kubectl: Kubectl) -> None:
+    group = f"{kubectl.namespace}.odd.test"
+    odd = crd_of(group).replace("minimum: 0, default: 2", "minimum: 5, maximum: 2")
+    odd = odd.replace("open: {type: boolean}", "open: {type: maybe}")
+    refusal = kubectl.fails("apply", "-f", "-", stdin=odd)
+    assert "no value can satisfy both" in refusal
+    assert 'Unsupported value: "maybe"' in refusal
+    assert "not found" in kubectl.fails("get", "crd", f"doors.{group}")
+
+
+def test_parkube_kubectl_has_the_right_kubeconfig(server: Server) -> None:
+    environment = {**os.environ, "PARKUBE_KUBECONFIG": str(server.kubeconfig), "HOME": str(server.directory)}
+    environment.pop("KUBECONFIG", None)
+    command = [sys.executable, "-m", "parkube.cli", "kubectl", "auth", "can-i", "*", "*"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "yes"), done.stderr
 
 
 def test_a_foreign_namespace(kubectl: Kubectl) -> None:

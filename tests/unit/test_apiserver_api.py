@@ -108,6 +108,7 @@ async def test_one_object_in_every_form(line: Line) -> None:
     assert row["cells"][1] == 1
     assert row["object"]["kind"] == "PartialObjectMetadata"
     assert "data" not in row["object"]
+    assert (await line.ask("GET", CMS + "?includeObject=All", accept=TABLE))[0] == 400
     _, table = await line.ask("GET", CMS + "?includeObject=Object", accept=TABLE)
     assert next(r for r in table["rows"] if r["cells"][0] == "a")["object"]["data"] == {"k": "v"}
     meta = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"

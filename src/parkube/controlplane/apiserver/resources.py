@@ -24,6 +24,7 @@ from parkube.controlplane.registry.stored import Stored
 from parkube.kubeapi.errors import BadRequest, MethodNotAllowed, NotFound, Obj
 
 _PLAIN = Form()
+_LATER = {"portforward": "port-forward is not in this version", "proxy": "the proxy is not in this version"}
 
 
 def no_such_resource() -> NotFound:
@@ -67,6 +68,8 @@ class Resources:
         raise MethodNotAllowed("the server does not allow this method on the requested resource")
 
     def _known(self, row: Resource, at: Target) -> None:
+        if at.subresource in _LATER and at.subresource not in row.subresources:
+            raise BadRequest(_LATER[at.subresource])
         if at.subresource not in row.subresources or at.rest:
             raise no_such_resource()
         verbs = speaks(row, at.subresource).verbs

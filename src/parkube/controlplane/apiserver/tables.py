@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from parkube.controlplane.registry.columns.cells import AGE, NAME, since
 from parkube.controlplane.registry.resource import Column, Resource
-from parkube.kubeapi.errors import Obj
+from parkube.kubeapi.errors import BadRequest, Obj
 
 _DEFAULT = (NAME, AGE)
 
@@ -46,6 +46,8 @@ class Tabulator:
     """Makes Tables of one resource for one request. `include`: None, Metadata or Object."""
 
     def __init__(self, row: Resource, version: str, include: str) -> None:
+        if include not in ("", "None", "Metadata", "Object"):
+            raise BadRequest(f'unrecognized includeObject value: "{include}", must be one of None, Metadata, Object')
         self._columns = columns_of(row)
         self._version = version or "v1"
         self._include = include or "Metadata"
