@@ -20,7 +20,7 @@ def check_ledger(argv: list[str]) -> int:
         print(f"parkube: {fault}", file=sys.stderr)
     if found.faults:
         return 1
-    print(f"balanced: {found.entries} ledger entries, {found.bookings} bookings, {found.receipts} receipts")
+    print(f"balanced: {found.entries} ledger entries, {found.bookings} charged bookings, {found.receipts} receipts")
     return 0
 
 

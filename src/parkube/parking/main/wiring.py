@@ -37,7 +37,6 @@ class Settings:
     listen: str = "127.0.0.1:8080"
     web_dir: Path | None = None
     operator_token: str | None = None
-    public_url: str = ""
 
 
 def now() -> datetime:
@@ -110,7 +109,9 @@ def create(settings: Settings) -> FastAPI:
 def add_database_option(parser: ArgumentParser) -> None:
     """--database-url, as every subcommand with a database has it."""
     default = os.environ.get("PARKUBE_DATABASE_URL", DEFAULT_URL)
-    parser.add_argument("--database-url", default=default, help="sqlite:///file or postgresql://user@host/name")
+    parser.add_argument(
+        "--database-url", default=default, help="sqlite:///file or postgresql://user@host/name [$PARKUBE_DATABASE_URL]"
+    )
 
 
 def settings_of(options: Namespace) -> Settings:
@@ -121,7 +122,6 @@ def settings_of(options: Namespace) -> Settings:
         listen=options.listen,
         web_dir=Path(web_dir) if web_dir else _built_pages(),
         operator_token=os.environ.get("PARKUBE_OPERATOR_TOKEN") or None,
-        public_url=os.environ.get("PARKUBE_PUBLIC_URL", ""),
     )
 
 

@@ -13,7 +13,7 @@ Sums = dict[tuple[str, str], int]
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What was looked at, and each fault in one sentence."""
+    """What was looked at (of the bookings, those with money in the ledger), and each fault in one sentence."""
 
     entries: int
     bookings: int
