@@ -140,7 +140,7 @@ parkube: a lightweight Kubernetes for edge fleets, and the parking platform that
   parkube agent               join this machine to a cluster as a node
   parkube kubectl …           run kubectl with this cluster's kubeconfig
   parkube token               print the token with which agents join
-  parkube parking …           the parking half: platform, operator, gate, relay-board, import-npr, city
+  parkube parking …           the parking half: platform, operator, gate, import-npr and others
   parkube version             print the version
 
 Each command answers --help."""

@@ -19,7 +19,7 @@ _SHOWN = 20
 def import_npr(argv: list[str]) -> int:
     """Takes in the Dutch parking register."""
     parser = _parser("import-npr", "Import the Dutch parking register (CSV of 2019).")
-    parser.add_argument("file", type=Path)
+    parser.add_argument("file", type=Path, help="nl_npr_facilities_2019.csv")
     parser.add_argument("--force", action="store_true", help="also where the file is much shorter than the last time")
     options = parser.parse_args(argv)
     report = Report()
@@ -29,7 +29,7 @@ def import_npr(argv: list[str]) -> int:
 def import_city(argv: list[str]) -> int:
     """Takes in the generated city."""
     parser = _parser("city", f"Import {city.NAME}, a small generated city, the same each time.")
-    parser.add_argument("--garages", type=int, default=60)
+    parser.add_argument("--garages", type=int, default=60, help="how many (default 60)")
     options = parser.parse_args(argv)
     options.force = True
     garages = city.generate(max(1, min(10_000, options.garages)))

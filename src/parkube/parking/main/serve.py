@@ -29,8 +29,12 @@ def serve(argv: list[str]) -> int:
     """Runs the platform until it is told to stop."""
     parser = argparse.ArgumentParser(prog="parkube parking platform", description="Run the parking platform.")
     wiring.add_database_option(parser)
-    parser.add_argument("--listen", default=os.environ.get("PARKUBE_LISTEN", "127.0.0.1:8080"), help="host:port")
-    parser.add_argument("--web-dir", default=None, help="where the built pages are (PARKUBE_WEB_DIR)")
+    parser.add_argument(
+        "--listen",
+        default=os.environ.get("PARKUBE_LISTEN", "127.0.0.1:8080"),
+        help="host:port (default 127.0.0.1:8080) [$PARKUBE_LISTEN]",
+    )
+    parser.add_argument("--web-dir", default=None, help="where the built pages are [$PARKUBE_WEB_DIR]")
     settings = wiring.settings_of(parser.parse_args(argv))
     host, _, port = settings.listen.rpartition(":")
     if not port.isdigit() or not 0 <= int(port) < 65536:
@@ -59,7 +63,8 @@ def serve(argv: list[str]) -> int:
     except OSError as error:
         raise Unavailable(f"the platform cannot listen on {settings.listen}") from error
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for library in ("alembic", "httpx2"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     print(f"parkube: the platform listens on http://{settings.listen}", flush=True)
     server.run(sockets=[listener])
     return 0 if server.started else 1

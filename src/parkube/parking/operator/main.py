@@ -55,15 +55,21 @@ async def run(options: argparse.Namespace, token: str) -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Entry point of `parkube parking operator`; every option has its environment variable."""
-    parser = argparse.ArgumentParser(prog="parkube parking operator", description="Run the operator.")
-    environ = os.environ
-    parser.add_argument("--namespace", default=environ.get("PARKUBE_NAMESPACE", "parkube"))
-    parser.add_argument("--platform-url", default=environ.get("PARKUBE_PLATFORM_URL", ""))
-    parser.add_argument("--public-url", default=environ.get("PARKUBE_PUBLIC_URL", ""))
-    parser.add_argument("--garage-image", default=environ.get("PARKUBE_GARAGE_IMAGE", "docker.io/parkube/garage:dev"))
-    parser.add_argument(
-        "--garage-data", default=environ.get("PARKUBE_GARAGE_DATA", GARAGE_DATA), help="where nodes keep the journals"
+    parser = argparse.ArgumentParser(
+        prog="parkube parking operator",
+        description="Run the operator of Garage resources; its secret is in PARKUBE_OPERATOR_TOKEN.",
     )
+    environ = os.environ
+    for name, default, text in (
+        ("namespace", "parkube", "where the Garages are"),
+        ("platform-url", "", "where this program reaches the platform; needed"),
+        ("public-url", "", "where the garages reach the platform; needed"),
+        ("garage-image", "docker.io/parkube/garage:dev", "the garage app"),
+        ("garage-data", GARAGE_DATA, "where nodes keep the journals"),
+    ):
+        variable = "PARKUBE_" + name.replace("-", "_").upper()
+        said = f"{text} (default {default}) [${variable}]" if default else f"{text} [${variable}]"
+        parser.add_argument(f"--{name}", default=environ.get(variable, default), help=said)
     options = parser.parse_args(argv)
     token = environ.get("PARKUBE_OPERATOR_TOKEN", "")
     missing = [f"--{n}" for n in ("platform-url", "public-url") if not getattr(options, n.replace("-", "_"))]
@@ -72,6 +78,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"parkube: the operator needs {', '.join(missing)}", file=sys.stderr)
         return 2
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for library in ("httpx", "httpx2"):  # each request would be a line; lightkube speaks through httpx2
+        logging.getLogger(library).setLevel(logging.WARNING)
     asyncio.run(run(options, token))
     return 0
