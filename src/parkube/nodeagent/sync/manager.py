@@ -51,6 +51,7 @@ class Pods:
         self._looking: asyncio.Task[None] | None = None
         self._next: asyncio.Task[None] | None = None
         self._look_soon = asyncio.Event()
+        self._fault = ""
         self._listeners: list[Callable[[], None]] = []
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -250,8 +251,11 @@ class Pods:
                 before = self._seen
                 try:
                     await self.look()
+                    self._fault = ""
                 except (RuntimeFault, TimeoutError, OSError) as fault:
-                    log.warning("%s", fault)
+                    if str(fault) != self._fault:  # said once, not at every attempt
+                        log.warning("%s", fault)
+                    self._fault = str(fault)
                     await asyncio.sleep(1)
                 if before != self._seen:
                     break
