@@ -12,6 +12,7 @@ import select
 import signal
 import struct
 import subprocess
+import sys
 import termios
 import time
 from collections.abc import Iterator
@@ -258,3 +259,35 @@ def test_limits_reach_the_cgroup_and_a_start_probe_holds_the_others_back(
     assert found.get("memory.max", found.get("memory.limit_in_bytes")) == "33554432"
     assert found.get("cpu.max", found.get("cpu.cfs_quota_us")) == "25000"
     new("delete", "pod", "slow", "--timeout=20s")
+
+
+@pytest.mark.parametrize(
+    ("what", "sentence"),
+    [
+        ("data", "another agent is running with the data directory"),
+        ("registries", '"configz" is not known; mirrors.docker.io.endpoint: "nope" is not an http(s) URL'),
+        ("runtime", "the container runtime at /nowhere.sock does not answer"),
+        ("port", "wanted for the image mirror, is taken"),
+    ],
+    ids=["data", "registries", "runtime", "port"],
+)
+def test_what_a_node_cannot_start_with_is_one_sentence(
+    world: tuple[Server, EdgeNode, Registry], tmp_path: Path, what: str, sentence: str
+) -> None:
+    server, edge, _ = world
+    (tmp_path / "registries.yaml").write_text(
+        'configz: {}\nmirrors: {docker.io: {endpoint: ["nope"]}}' if what == "registries" else ""
+    )
+    port = edge.inside("sh", "-c", "ss -Htln | grep -o '127.0.0.1:[0-9]*' | head -n 1 | cut -d: -f2")
+    taken = subprocess.run(port, capture_output=True, text=True, check=True).stdout.strip()
+    words = {"runtime": ["--container-runtime-endpoint", "unix:///nowhere.sock"], "port": ["--mirror-port", taken]}
+    command = edge.inside(
+        sys.executable, "-m", "parkube.cli", "agent", "--server", f"https://{edge.gateway}:{server.port}",
+        "--token-file", str(server.data_dir / "server" / "node-token"), "--config-dir", str(tmp_path),
+        "--node-name", f"no-{what}", "--data-dir", str(edge.data_dir if what == "data" else tmp_path / "data"),
+        *words.get(what, []),
+    )  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    said = [line for line in done.stderr.splitlines() if " INFO " not in line]
+    assert (done.returncode, len(said)) == (1, 1), done.stderr
+    assert sentence in said[0]
