@@ -43,7 +43,7 @@ class Alone:
             secret.chmod(0o600)
         self.token = secret.read_text()
         self.env = {
-            "PARKUBE_DATABASE_URL": f"sqlite+aiosqlite:///{folder / 'platform.sqlite'}", "PARKUBE_PUBLIC_URL": self.url,
+            "PARKUBE_DATABASE_URL": f"sqlite+aiosqlite:///{folder / 'platform.sqlite'}",
             "PARKUBE_OPERATOR_TOKEN": self.token, "PARKUBE_WEB_DIR": str(ROOT / "web/dist"),
         }  # fmt: skip
 

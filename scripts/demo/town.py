@@ -81,21 +81,25 @@ class Town:
             raise DemoError(f"{error}\n{pods}") from error
 
     def _overlay(self) -> Path:
-        """The base with the platform's database below this cluster's folder: it goes when the cluster goes.
+        """The base on the server's own node, the platform's database below this cluster's folder: it goes with it.
 
         In the words of kustomize 2, which kubectl 1.20 has; the newer ones still know them.
         """
         folder, claim = self.cluster.folder / "deploy", {"name": "data", "hostPath": {"path": str(self.platform_data)}}
         folder.mkdir(exist_ok=True)
-        patch = {
-            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "platform", "namespace": "parkube"},
-            "spec": {"template": {"spec": {"volumes": [claim]}}},
-        }  # fmt: skip
+        here = {"node-role.kubernetes.io/control-plane": "true"}
+        patches = [
+            {
+                "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": "parkube"},
+                "spec": {"template": {"spec": {"nodeSelector": here, **more}}},
+            }
+            for name, more in (("platform", {"volumes": [claim]}), ("operator", {}))
+        ]  # fmt: skip
         base = os.path.relpath(ROOT / "deploy/base", folder.resolve())
-        (folder / "data.yaml").write_text(yaml.safe_dump(patch))
+        (folder / "patches.yaml").write_text(yaml.safe_dump_all(patches))
         (folder / "kustomization.yaml").write_text(yaml.safe_dump({
             "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "bases": [base],
-            "patchesStrategicMerge": ["data.yaml"],
+            "patchesStrategicMerge": ["patches.yaml"],
         }))  # fmt: skip
         return folder
 
