@@ -6,7 +6,7 @@ is negative, and nothing that was charged is taken back; where totals are writte
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import combinations
 from typing import Final
 
@@ -18,8 +18,9 @@ _DAY: Final = 1440
 Faults = list[tuple[str, str]]
 
 
-def whole_faults(tariff: Tariff) -> Faults:
-    """Every fault between the fields of a tariff, as (field, sentence)."""
+def whole_faults(tariff: Tariff, broken: Collection[int] = ()) -> Faults:
+    """Every fault between the fields of a tariff, as (field, sentence). `broken`: bands whose own fields are at fault
+    already; what they overlap nobody can say."""
     faults: Faults = []
     if tariff.maximum_minutes and tariff.maximum_minutes < tariff.minimum_minutes:
         faults.append(("maximum_minutes", "shorter than minimum_minutes"))
@@ -34,19 +35,21 @@ def whole_faults(tariff: Tariff) -> Faults:
     names = [band.name for band in tariff.bands]
     for index, band in enumerate(tariff.bands):
         at = f"bands[{index}]"
-        if band.name in names[:index]:
+        if band.name in names[:index] and index not in broken:
             faults.append((f"{at}.name", f"another band is called {band.name!r}"))
         if band.days and band.dates:
             faults.append((at, "days or dates, not both"))
-    faults.extend(_overlaps(tariff))
+    faults.extend(_overlaps(tariff, broken))
     if not tariff.steps:
         faults.extend(_gaps(tariff))
     return faults
 
 
-def _overlaps(tariff: Tariff) -> Faults:
+def _overlaps(tariff: Tariff, broken: Collection[int]) -> Faults:
     faults: Faults = []
     for (first, a), (second, b) in combinations(enumerate(tariff.bands), 2):
+        if first in broken or second in broken:
+            continue
         where = _events_meet(a, b) if a.dates and b.dates else None if a.dates or b.dates else _days_meet(a, b)
         if where:
             faults.append((f"bands[{second}]", f"overlaps bands[{first}] ({a.name}) {where}"))
@@ -68,7 +71,7 @@ def _days_meet(a: Band, b: Band) -> str | None:
         for other in (day - 1, day, day + 1):
             both = DAYS[day] in _kinds(a) and DAYS[other % 7] in _kinds(b)
             if both and _meet(_span(a, day), _span(b, other)):
-                return f"on {DAYS[day]}"
+                return f"on {DAYS[max(day, other) % 7]}"
     if HOLIDAY in _kinds(a) & _kinds(b) and any(_meet(_span(a, 1), _span(b, other)) for other in (0, 1, 2)):
         return "on a holiday"
     return None
@@ -80,7 +83,7 @@ def _events_meet(a: Band, b: Band) -> str | None:
             if abs(day.toordinal() - other.toordinal()) <= 1 and _meet(
                 _span(a, day.toordinal()), _span(b, other.toordinal())
             ):
-                return f"on {day}"
+                return f"on {max(day, other)}"
     return None
 
 

@@ -6,7 +6,7 @@
  "day_cap_cents": 2500, "cap_window": "calendar_day", "entry_grace_minutes": 15, "exit_grace_minutes": 10}
 
 Instead of steps: "prices_up_to": [{"minutes": 60, "price_cents": 300}, …], what a stay costs in all.
-A tariff without the fields of bands, fees and limits is written without them.
+tariff.schema.json says the same for editors. A tariff without bands, fees and limits is written without their fields.
 """
 
 from __future__ import annotations
@@ -66,9 +66,10 @@ def read_tariff(written: Mapping[str, Any], time_zone: str = "Europe/Amsterdam")
         valid_to=fields.day(written, "valid_to", faults),
         rounding=fields.one_of(written, "rounding", tuple(ROUNDINGS), faults),
     )
+    broken = {index for index in range(len(bands)) if any(field.startswith(f"bands[{index}]") for field, _ in faults)}
     # Where a band is broken, hours would be named that only the broken field leaves without a price.
-    broken = any(field.startswith(("bands", "steps", "prices_up_to", "holidays")) for field, _ in faults)
-    faults.extend(fault for fault in whole_faults(read) if not broken or fault[0] != "steps")
+    unsure = any(field.startswith(("bands", "steps", "prices_up_to", "holidays")) for field, _ in faults)
+    faults.extend(fault for fault in whole_faults(read, broken) if not unsure or fault[0] != "steps")
     if faults:
         named = "; ".join(f"{field}: {text}" for field, text in faults)
         raise Invalid(f"the tariff has {len(faults)} fault{'s' if len(faults) > 1 else ''}: {named}", faults)
@@ -149,10 +150,10 @@ def _bands(written: Any, faults: Faults) -> tuple[Band, ...]:
         return ()
     found: list[Band] = []
     for index, item in enumerate(written):
-        if isinstance(item, Mapping):
-            found.append(_band(item, f"bands[{index}].", faults))
-        else:
+        if not isinstance(item, Mapping):
             faults.append((f"bands[{index}]", "an object"))
+        # What is no object is kept as an empty band, so that every other band is named by its own place.
+        found.append(_band(item, f"bands[{index}].", faults) if isinstance(item, Mapping) else Band("", 0, 0, ()))
     return tuple(found)
 
 
