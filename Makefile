@@ -9,7 +9,7 @@ down:
 	@scripts/down
 
 test:
-	@scripts/setup test
+	@scripts/setup test || { [ $$? -ne 3 ] || echo 'test: the end-to-end tests cannot run here, `make unit` runs the others'; exit 1; }
 	@$(MAKE) --no-print-directory lint
 	$(PY) -m pytest tests
 

@@ -13,24 +13,39 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
-@pytest.mark.parametrize(
-    ("pretend", "sentence"),
-    [
-        ({"uname": "echo Darwin"}, "setup: the cluster needs Linux, and this is Darwin"),
-        ({"id": '[ "$1" = -u ] && echo 1000 || echo driver'}, "setup: the cluster needs root, and you are driver"),
-    ],
-)
-def test_what_is_missing_is_said_in_one_sentence(tmp_path: Path, pretend: dict[str, str], sentence: str) -> None:
+def run(tmp_path: Path, pretend: dict[str, str], *command: str) -> subprocess.CompletedProcess[str]:
+    """A command on a machine where the named programs say something else."""
     for name, body in pretend.items():
         program = tmp_path / name
         program.write_text(f"#!/bin/sh\n{body}\n")
         program.chmod(0o755)
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    done = subprocess.run(
-        ["scripts/setup"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=280
-    )
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=280)
+
+
+NOT_ROOT = {"id": '[ "$1" = -u ] && echo 1000 || echo driver'}
+
+
+@pytest.mark.parametrize(
+    ("pretend", "sentence"),
+    [
+        ({"uname": "echo Darwin"}, "setup: the cluster needs Linux, and this is Darwin"),
+        (NOT_ROOT, "setup: the cluster needs root, and you are driver"),
+    ],
+)
+def test_what_is_missing_is_said_in_one_sentence(tmp_path: Path, pretend: dict[str, str], sentence: str) -> None:
+    done = run(tmp_path, pretend, "scripts/setup")
     assert done.returncode == 3, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == sentence
+
+
+def test_make_test_says_what_cannot_run_and_what_can(tmp_path: Path) -> None:
+    done = run(tmp_path, NOT_ROOT, "make", "test")
+    assert done.returncode != 0
+    assert done.stdout.splitlines()[-2:] == [
+        "setup: the cluster needs root, and you are driver",
+        "test: the end-to-end tests cannot run here, `make unit` runs the others",
+    ]
 
 
 def test_a_machine_that_is_set_up_is_left_alone() -> None:
