@@ -67,6 +67,7 @@ def test_a_token_file_by_flag_beats_a_token_from_elsewhere(tmp_path: Path) -> No
         (["agent", "--servr", "x"], "unrecognized arguments: --servr x"),
         (["agent", "-s", "https://x", "--node-name", "UPPER"], '"UPPER" is not a node name'),
         (["agent", "-s", "https://x", "--node-taint", "x"], '"x" is not a taint'),
+        (["agent", "-s", "https://x", "--node-label", "node-role.kubernetes.io/x="], "may not give itself that label"),
         (["agent", "-s", "https://x", "--node-label", "a=b="], '"a=b=" is not a label'),
         (["token", "--data-dir", "/nowhere"], "/nowhere/server/node-token cannot be read"),
     ],

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from zlib import crc32
 
+from parkube.kubeapi.node_labels import may_set
+
 _SOCKET_LIMIT = 97  # bytes: containerd adds ".ttrpc" and allows 104
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _WORD = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
@@ -54,6 +56,8 @@ class AgentConfig:
         for label in self.node_labels:
             if not _LABEL.fullmatch(label):
                 raise ConfigError(f'"{label}" is not a label: write key=value (--node-label)')
+            if not may_set(label.partition("=")[0]):
+                raise ConfigError(f'"{label}": a node may not give itself that label; use kubectl label (--node-label)')
         for taint in self.node_taints:
             if not _TAINT.fullmatch(taint):
                 raise ConfigError(

@@ -11,15 +11,7 @@ from parkube.controlplane.access.nodes import node_name
 from parkube.controlplane.registry.resource import Context, Resource
 from parkube.kubeapi.client import LEASES, NODES, PODS
 from parkube.kubeapi.errors import Obj
-
-# the labels in the kubernetes.io and k8s.io name spaces that a node may give itself
-_OWN_LABELS = frozenset({
-    "kubernetes.io/hostname", "kubernetes.io/arch", "kubernetes.io/os", "beta.kubernetes.io/arch",
-    "beta.kubernetes.io/os", "beta.kubernetes.io/instance-type", "node.kubernetes.io/instance-type",
-    "node.kubernetes.io/windows-build", "topology.kubernetes.io/region", "topology.kubernetes.io/zone",
-    "failure-domain.beta.kubernetes.io/region", "failure-domain.beta.kubernetes.io/zone",
-})  # fmt: skip
-_OWN_SUFFIXES = ("kubelet.kubernetes.io", "node.kubernetes.io")
+from parkube.kubeapi.node_labels import may_set
 
 
 class NodeRestriction(Plugin):
@@ -92,20 +84,8 @@ def _node(node: str, operation: str, subresource: str, name: str, new: Obj | Non
             return f"node {node!r} is not allowed to modify taints"
         if (meta.get("ownerReferences") or []) != (before.get("ownerReferences") or []):
             return f"node {node!r} is not allowed to modify ownerReferences"
-    changed = sorted(key for key in {*labels, *had} if labels.get(key) != had.get(key) and not _may_set(key))
+    changed = sorted(key for key in {*labels, *had} if labels.get(key) != had.get(key) and not may_set(key))
     if changed:
         verb = "modify" if operation == "UPDATE" else "set"
         return f"node {node!r} is not allowed to {verb} the following labels: {', '.join(changed)}"
     return ""
-
-
-def _may_set(label: str) -> bool:
-    prefix, slash, _ = label.rpartition("/")
-    if not slash:
-        return True
-    if prefix == "node-restriction.kubernetes.io" or prefix.endswith(".node-restriction.kubernetes.io"):
-        return False
-    ours = any(prefix == space or prefix.endswith("." + space) for space in ("kubernetes.io", "k8s.io"))
-    if not ours or label in _OWN_LABELS:
-        return True
-    return any(prefix == suffix or prefix.endswith("." + suffix) for suffix in _OWN_SUFFIXES)
