@@ -14,7 +14,7 @@ test:
 	$(PY) -m pytest tests
 
 unit:
-	$(PY) -m pytest tests/unit tests/contract
+	$(PY) -m pytest -m "not e2e" tests/unit tests/contract
 
 bench:
 	@scripts/setup test

@@ -32,6 +32,19 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+def free_block(size: int) -> int:
+    """The first of so many ports in a row that nobody holds now."""
+    while True:
+        first = free_port()
+        try:
+            for port in range(first, first + size):
+                with socket.socket() as sock:
+                    sock.bind(("127.0.0.1", port))
+        except (OSError, OverflowError):
+            continue
+        return first
+
+
 def newest_kubectl() -> Path | None:
     """The kubectl with the highest version beside the one on PATH."""
     first = shutil.which("kubectl")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
+from scripts.demo import alone, down
+
+from tests.e2e.conftest import free_block, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,6 +50,30 @@ def test_make_test_says_what_cannot_run_and_what_can(tmp_path: Path) -> None:
         "setup: the cluster needs root, and you are driver",
         "test: the end-to-end tests cannot run here, `make unit` runs the others",
     ]
+
+
+def test_the_parking_half_alone_comes_up_and_goes_without_a_trace(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    town = alone.Alone(folder, port=free_port(), board_port=free_block(30), register=tmp_path / "none.csv")
+    monkeypatch.setattr(down, "FOLDER", folder)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    try:
+        alone.bring_up(town)
+        said = capsys.readouterr().out
+        assert said.count("its gate has opened in a synthetic cycle") == 3
+        assert "Left out: Kubernetes, nodes, containers" in said
+        assert len([town.processes.pid(name) for name in town.processes.names()]) == 7
+        alone.bring_up(town)  # again: what stands is kept
+    finally:
+        pids = [town.processes.pid(name) for name in town.processes.names()]
+        assert down.main() == 0
+    assert not folder.exists()
+    for pid in pids:  # ended: nothing is left of them but their exit codes
+        with contextlib.suppress(ChildProcessError):
+            assert os.waitpid(pid, os.WNOHANG)[0] == pid
+    assert (down.main(), capsys.readouterr().out.splitlines()[-1]) == (0, "down: nothing is up")
 
 
 def test_a_machine_that_is_set_up_is_left_alone() -> None:

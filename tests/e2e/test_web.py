@@ -7,7 +7,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import socket
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from playwright.sync_api import Browser, Page, Playwright, ViewportSize, expect,
 from scripts.demo.alone import Alone
 from scripts.demo.town import CENTRE
 
-from tests.e2e.conftest import ROOT, free_port
+from tests.e2e.conftest import ROOT, free_block, free_port
 
 pytestmark = pytest.mark.e2e
 
@@ -108,24 +107,12 @@ class Street:
         return [garage["name"] for garage in self.garages].index(name)
 
 
-def _free_block(size: int) -> int:
-    while True:
-        first = free_port()
-        try:
-            for port in range(first, first + size):
-                with socket.socket() as sock:
-                    sock.bind(("127.0.0.1", port))
-        except (OSError, OverflowError):
-            continue
-        return first
-
-
 @pytest.fixture(scope="module")
 def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
     """The generated city on a platform of its own, with two garages whose gates open."""
     assert (ROOT / "web/dist/index.html").exists(), "the pages are not built: run scripts/setup"
     folder = tmp_path_factory.mktemp("town")
-    town = Alone(folder, port=free_port(), board_port=_free_block(10 * GARAGES), register=folder / "none.csv")
+    town = Alone(folder, port=free_port(), board_port=free_block(10 * GARAGES), register=folder / "none.csv")
     try:
         town.start_platform()
         near = town.ask("GET", f"/api/v1/driver/garages?lat={CENTRE[0]}&lon={CENTRE[1]}&limit=20")["items"]
@@ -326,7 +313,9 @@ def test_three_languages_and_the_keyboard(browser: Browser, street: Street) -> N
         page.keyboard.press("Enter")
         expect(place).to_have_value("Parkdam")
         page.keyboard.press("Tab")
-        focused = page.evaluate("[document.activeElement.tagName, getComputedStyle(document.activeElement).outlineStyle]")
+        focused = page.evaluate(
+            "[document.activeElement.tagName, getComputedStyle(document.activeElement).outlineStyle]"
+        )
         assert focused == ["BUTTON", "solid"]
 
 
