@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from scripts.demo.cluster import PARKUBE, ROOT
-from scripts.demo.errors import DemoError
+from scripts.demo.errors import DemoError, exit_status
 from scripts.demo.processes import Processes
 from scripts.demo.town import CENTRE, REGISTER
 
@@ -137,15 +137,5 @@ The parking half runs alone. Left out: Kubernetes, nodes, containers, and the op
 """)
 
 
-def main() -> int:
-    """Exit status 1 with one clear message when a step fails."""
-    try:
-        bring_up(Alone())
-    except DemoError as error:
-        print(f"up: {error}\nup: `make down` removes what was made so far", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(lambda: bring_up(Alone())))

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from scripts.demo.cluster import PARKUBE, ROOT, Cluster
-from scripts.demo.errors import DemoError
+from scripts.demo.errors import exit_status
 from scripts.demo.town import Town
 
 FOLDER = ROOT / ".run"
@@ -59,15 +59,5 @@ Three garages are verified, {time.monotonic() - began:.0f} s after the start.
 """)
 
 
-def main() -> int:
-    """Exit status 1 with one clear message when a step fails."""
-    try:
-        bring_up(demo_cluster())
-    except DemoError as error:
-        print(f"up: {error}\nup: `make down` removes what was made so far", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(lambda: bring_up(demo_cluster())))
