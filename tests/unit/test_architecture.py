@@ -26,3 +26,8 @@ def test_every_room_of_the_tree_is_in_the_table() -> None:
                 assert f"`{half}/{room.name}`" in text or f"`{room.name}`" in text, (
                     f"{half}/{room.name} is not described"
                 )
+
+
+def test_nothing_waits_in_a_way_that_forgets_a_cancellation() -> None:
+    """asyncio.wait_for of Python 3.11 swallows one that comes with the result; asyncio.timeout does not (gh-86296)."""
+    assert [str(path) for path in (ROOT / "src").rglob("*.py") if "wait_for(" in path.read_text()] == []

@@ -35,6 +35,23 @@ async def test_the_whole_story_with_the_link_up(world: World, garage: FakeGarage
     assert ok(await world.http.get("/api/v1/driver/garages/nl-test"))["free_bays"] == 2
 
 
+async def test_a_search_has_the_price_and_the_bays_of_its_own_window(world: World, garage: FakeGarage) -> None:
+    await world.garage("nl-far", latitude=52.1, longitude=5.13, name="Far")
+    start = world.clock.now + timedelta(hours=3)
+    await world.book(start=start, hours=2)
+
+    async def found(after_h: float, hours: float) -> list[tuple[str, int, int]]:
+        begin = start + timedelta(hours=after_h)
+        window = {"from": begin.isoformat(), "to": (begin + timedelta(hours=hours)).isoformat()}
+        asked = {"lat": 52.09, "lon": 5.12, **window}
+        items = ok(await world.http.get("/api/v1/driver/garages", params=asked))["items"]
+        return [(one["id"], one["price_cents"], one["free_bays"]) for one in items]
+
+    assert await found(1.5, 1) == [("nl-test", 300, 1), ("nl-far", 300, 2)]  # the nearest first
+    assert await found(2, 3) == [("nl-test", 900, 2), ("nl-far", 900, 2)]
+    assert (await found(-2, 2))[0] == ("nl-test", 600, 2)
+
+
 async def test_offline_from_booking_to_exit_every_event_is_there_once(world: World, garage: FakeGarage) -> None:
     booking = await world.book()
     garage.disconnect()
