@@ -11,6 +11,7 @@ import pytest
 
 from parkube.parking.adapters import city, npr
 from parkube.parking.domain.errors import Conflict, Invalid
+from parkube.parking.domain.tariffs import read_tariff
 from parkube.parking.main import main
 from parkube.parking.services.importing import Report, take_in
 from tests.fakes.parking import World, ok, problem
@@ -79,6 +80,14 @@ async def test_bookings_that_cannot_be(world: World) -> None:
     assert "is over" in problem(late, 410, "quote_expired")["detail"]
     async with world.platform.database.reading() as transaction:
         assert await transaction.booking_of_quote(short["id"]) is None
+
+
+async def test_a_stay_that_the_tariff_is_not_for_is_not_quoted(world: World) -> None:
+    written = {"steps": [{"every_minutes": 60, "price_cents": 300}], "maximum_minutes": 120, "valid_to": "2026-06-01"}
+    await world.garage(tariff=read_tariff(written))
+    body = {"garage_id": "nl-test", "from": "2026-06-01T08:00:00Z", "to": "2026-06-01T11:00:00Z"}
+    refused = problem(await world.http.post(QUOTES, json=body), 422, "invalid_window")
+    assert {fault["field"] for fault in refused["errors"]} == {"from", "to"}
 
 
 def register() -> bytes:

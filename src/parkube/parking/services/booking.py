@@ -14,7 +14,7 @@ from parkube.parking.domain.garages import Garage
 from parkube.parking.domain.money import Money
 from parkube.parking.domain.occupancy import most_at_once
 from parkube.parking.domain.plates import plate as read_plate
-from parkube.parking.domain.tariffs import price
+from parkube.parking.domain.tariffs import check_stay, price
 from parkube.parking.domain.times import Window, parse_moment
 from parkube.parking.services import news
 from parkube.parking.services.platform import Platform
@@ -48,6 +48,7 @@ async def quote(platform: Platform, garage_id: str, start: str, end: str) -> Quo
             raise NotFound(f"there is no garage {garage_id!r}")
         window = window_of(start, end, garage.time_zone, now)
         _check_bookable(garage)
+        check_stay(garage.tariff, window)
         priced = price(garage.tariff, window)
         made = Quote(
             id=platform.new_id("qt"),

@@ -65,7 +65,7 @@ def check_stay(tariff: Tariff, window: Window) -> None:
     if tariff.valid_to is not None and entry >= tariff.valid_to:
         faults.append(("from", f"this tariff ended before {tariff.valid_to}"))
     if faults:
-        raise Invalid("; ".join(text for _, text in faults), faults)
+        raise Invalid("; ".join(text for _, text in faults), faults, code="invalid_window")
 
 
 def cuts_freely_every(tariff: Tariff) -> int | None:
