@@ -35,6 +35,7 @@ from parkube.nodeagent.runtime.port import (
 _PHASES = (ContainerPhase.CREATED, ContainerPhase.RUNNING, ContainerPhase.EXITED, ContainerPhase.UNKNOWN)
 _PULL_TIMEOUT_S = 1800.0
 _EVENT_RETRY_S = 5.0
+_INITIALIZED_WITHIN_S = 60.0
 
 
 class CriRuntime:
@@ -50,7 +51,21 @@ class CriRuntime:
 
     async def start(self) -> None:
         await self._channel.call(RUNTIME + "Version", "VersionRequest", {}, "VersionResponse", timeout_s=10)
+        await self._until_initialized()
         self._listener = asyncio.create_task(self._listen(), name="runtime events")
+
+    async def _until_initialized(self) -> None:
+        """containerd answers while it still takes up what a power cut left, and refuses all but its version then."""
+        deadline = asyncio.get_running_loop().time() + _INITIALIZED_WITHIN_S
+        while True:
+            try:
+                await self._channel.call(RUNTIME + "Status", "StatusRequest", {}, "StatusResponse", timeout_s=10)
+            except RuntimeFault as fault:
+                if "not initialized" not in str(fault) or asyncio.get_running_loop().time() > deadline:
+                    raise
+                await asyncio.sleep(0.05)
+            else:
+                return
 
     async def close(self) -> None:
         if self._listener is not None:
