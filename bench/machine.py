@@ -20,8 +20,13 @@ def described() -> dict[str, str]:
         "Python": f"{platform.python_version()}, uvloop {_package('uvloop')}, SQLite {sqlite3.sqlite_version}, "
         f"{ssl.OPENSSL_VERSION.rsplit(' ', 3)[0]}",
         "containerd": _said("containerd", "--version").split(" ")[2] if _said("containerd", "--version") else "none",
-        "Parkube": f"{_package('parkube')} ({_said('git', 'rev-parse', '--short', 'HEAD') or 'no repository'})",
+        "Parkube": _package("parkube"),
     }
+
+
+def commit() -> str:
+    """Which state of the repository is measured."""
+    return _said("git", "rev-parse", "--short", "HEAD") or "no repository"
 
 
 def _processor() -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.figures import Figure, shown
-from bench.machine import described
+from bench.machine import commit, described
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, KEPT = ROOT / "docs/benchmarks.md", ROOT / "build/bench.json"
@@ -31,7 +31,12 @@ def keep(rows: Mapping[str, Sequence[Figure]], *, quick: bool, at: datetime | No
         kept = {}
     when = (at or datetime.now(UTC)).strftime("%Y-%m-%d %H:%M UTC")
     for name, figures in rows.items():
-        kept[name] = {"at": when, "quick": quick, "figures": [figure.as_json() for figure in figures]}
+        kept[name] = {
+            "at": when,
+            "commit": commit(),
+            "quick": quick,
+            "figures": [figure.as_json() for figure in figures],
+        }
     KEPT.parent.mkdir(exist_ok=True)
     KEPT.write_text(json.dumps(kept, indent=1))
     return kept
@@ -53,8 +58,12 @@ def page(kept: Mapping[str, Any], order: Sequence[str]) -> str:
     parts = [HEAD, head, *judged, "\nMeasured beside these, without a target:\n\n", "| what | here |\n| --- | --- |\n"]
     parts += [*told, "\n", *(f"{note}\n" for note in notes), "\n## Machine and versions\n\n"]
     parts += [f"* {what}: {value}\n" for what, value in described().items()]
-    times = ", ".join(f"{name} {kept[name]['at']}{' (quick)' if kept[name]['quick'] else ''}" for name in kept)
-    return "".join([*parts, f"* measured: {times}\n"])
+    return "".join([*parts, f"* measured: {', '.join(_when(name, kept[name]) for name in kept)}\n"])
+
+
+def _when(name: str, row: Mapping[str, Any]) -> str:
+    """When a row was measured, and of which state."""
+    return f"{name} {row['at']} at {row.get('commit') or 'an earlier state'}{' (quick)' if row['quick'] else ''}"
 
 
 def _line(figure: Figure) -> str:
