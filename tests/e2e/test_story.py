@@ -30,7 +30,9 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     """A garage whose gate has provably opened. PARKUBE_STORY=folder keeps the town up there, for a next run."""
     kept = os.environ.get("PARKUBE_STORY", "")
     folder = Path(kept) if kept else tmp_path_factory.mktemp("story")
-    cluster = Cluster(folder, prefix="pkst", subnet="10.78.0", server_site="server", sites={SITE: NUMBER})
+    own = os.getpid()  # two runs on one machine do not meet
+    prefix, subnet = ("pkst", "10.79.0") if kept else (f"pks{own % 1000}", f"10.78.{own % 256}")
+    cluster = Cluster(folder, prefix=prefix, subnet=subnet, server_site="server", sites={SITE: NUMBER})
     town = Town(cluster, interval=f"{INTERVAL_S}s")
     try:
         yield bring_up(cluster, town)
@@ -42,10 +44,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
 def bring_up(cluster: Cluster, town: Town) -> Story:
     """Server and garage; a garage that stands is kept."""
     cluster.start_server("platform", "garage")
-    with ThreadPoolExecutor() as threads:
-        deployed = threads.submit(town.deploy)
-        cluster.network.add_site(SITE, NUMBER)
-        deployed.result()
+    town.deploy()
     town.import_register()
     garage = town.choose_garages()[SITE]
     town.open_garage(SITE, garage)
