@@ -330,9 +330,7 @@ async def test_one_server_at_a_time_and_no_other_user(tmp_path: Path) -> None:
 
 
 ops = st.lists(
-    st.tuples(
-        st.sampled_from(["put", "cas", "volatile", "delete", "flush", "fail", "settle"]), st.sampled_from("abc")
-    ),
+    st.tuples(st.sampled_from(["put", "cas", "volatile", "delete", "flush", "fail", "settle"]), st.sampled_from("abc")),
     max_size=30,
 )
 

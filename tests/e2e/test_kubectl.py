@@ -328,8 +328,10 @@ def test_custom_resources(kubectl: Kubectl) -> None:
 
 
 def test_the_old_deployment_and_the_new_are_one(kubectl: Kubectl) -> None:
-    old = WEB.split("---")[0].replace("apps/v1", "extensions/v1beta1").replace(
-        "  selector: {matchLabels: {app: web}}\n", ""
+    old = (
+        WEB.split("---")[0]
+        .replace("apps/v1", "extensions/v1beta1")
+        .replace("  selector: {matchLabels: {app: web}}\n", "")
     )
     assert kubectl.apply(old).strip() == "deployment.extensions/web created"
     assert kubectl.apply(old).strip() == "deployment.extensions/web unchanged"
@@ -354,7 +356,11 @@ FAULTS: list[tuple[str, Callable[[str], str], str]] = [
     ("a wrong type", lambda text: text.replace("replicas: 2", 'replicas: "two"'), "replicas"),
     ("a missing required field", lambda text: text.replace("  selector: {matchLabels: {app: web}}\n", ""), "selector"),
     ("a bad name", lambda text: text.replace("name: web,", "name: Web_1,"), "Web_1"),
-    ("a selector that does not match", lambda text: text.replace("labels: {app: web}}\n    spec", "labels: {app: v}}\n    spec"), "selector"),  # noqa: E501
+    (
+        "a selector that does not match",
+        lambda text: text.replace("labels: {app: web}}\n    spec", "labels: {app: v}}\n    spec"),
+        "selector",
+    ),
 ]
 
 

@@ -204,9 +204,7 @@ async def test_binding(server: Server, line: Line) -> None:
     assert pod["spec"]["nodeName"] == "n1"
     assert ("PodScheduled", "True") in [(c["type"], c["status"]) for c in pod["status"]["conditions"]]
     with pytest.raises(Conflict, match='already assigned to node "n1"'):
-        await server.client.create(
-            PODS, {"target": {"name": "n2"}}, "default", name="p", subresource="binding"
-        )
+        await server.client.create(PODS, {"target": {"name": "n2"}}, "default", name="p", subresource="binding")
 
 
 async def test_eviction_and_its_budget(server: Server) -> None:

@@ -164,7 +164,5 @@ def set_condition(conditions: list[Obj], kind: str, status: str, reason: str, me
                 condition["lastTransitionTime"] = now
             condition.update(status=status, reason=reason, message=message)
             return True
-    conditions.append(
-        {"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": now}
-    )
+    conditions.append({"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": now})
     return True

@@ -21,9 +21,7 @@ class BadQuantity(ValueError):
     """The text is not a quantity."""
 
     def __init__(self, text: object) -> None:
-        super().__init__(
-            "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-        )
+        super().__init__("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")
         self.text = text
 
 

@@ -1,16 +1,16 @@
 """The API server's one entrance: who asks, what for, whether they may, and who answers. Handlers know their own part.
 
-                        request
-                           |
-             authenticate, impersonate   -> 401
-                           |
-              which path, which verb
-                           |
-                       authorize          -> 403
-                           |
-      discovery . OpenAPI . health . mounts . resources
-                           |
-         any error becomes a Status in the client's form
+                  request
+                     |
+       authenticate, impersonate   -> 401
+                     |
+        which path, which verb
+                     |
+                 authorize          -> 403
+                     |
+discovery . OpenAPI . health . mounts . resources
+                     |
+   any error becomes a Status in the client's form
 """
 
 from __future__ import annotations

@@ -59,9 +59,7 @@ def prepare(obj: Obj, row: Resource, namespace: str) -> Obj:
     BadRequest."""
     kind, version = obj.setdefault("kind", row.kind), obj.setdefault("apiVersion", row.api_version)
     if kind != row.kind or version != row.api_version:
-        raise BadRequest(
-            f"the object provided is a {version} {kind}; this resource takes {row.api_version} {row.kind}"
-        )
+        raise BadRequest(f"the object provided is a {version} {kind}; this resource takes {row.api_version} {row.kind}")
     metadata: Any = obj.get("metadata")
     if metadata is None:
         metadata = obj["metadata"] = {}

@@ -144,9 +144,7 @@ class Registry:
             return await self.mutate(r, namespace, name, lambda _: obj, ctx, "scale")
         meta = metadata.prepare(obj, r, namespace)
         if meta.get("name", name) != name:
-            raise BadRequest(
-                f"the name of the object ({meta['name']}) does not match the name on the URL ({name})"
-            )
+            raise BadRequest(f"the name of the object ({meta['name']}) does not match the name on the URL ({name})")
         meta["name"] = name
         wanted, uid = meta.get("resourceVersion"), meta.get("uid")
         missing = schemas.decode(r, obj, ctx)
