@@ -8,6 +8,7 @@ can make a longer stay cheaper.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -152,8 +153,8 @@ def _charges(tariff: Tariff, parts: list[Piece], free_s: int, edges: list[int]) 
             every_s = step.every_minutes * 60 or end_s - start_s
             count = -(-(end_s - start_s) // every_s)
             done = 0
-            for day, edge in enumerate(edges[1:]):
-                upto = min(count, -(-(edge - start_s) // every_s))
+            for day in range(bisect_right(edges, start_s) - 1, len(edges) - 1):
+                upto = min(count, -(-(edges[day + 1] - start_s) // every_s))
                 if upto > done:
                     first_s = start_s + done * every_s
                     yield Charge(occurrence, index, step.price_minor, every_s, first_s, upto - done, day)
