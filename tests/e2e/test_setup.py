@@ -44,7 +44,7 @@ def test_what_is_missing_is_said_in_one_sentence(tmp_path: Path, pretend: dict[s
 
 
 def test_make_test_says_what_cannot_run_and_what_can(tmp_path: Path) -> None:
-    done = run(tmp_path, NOT_ROOT, "make", "test")
+    done = run(tmp_path, NOT_ROOT, "make", "--no-print-directory", "test")
     assert done.returncode != 0
     assert done.stdout.splitlines()[-2:] == [
         "setup: the cluster needs root, and you are driver",
