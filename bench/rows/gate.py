@@ -26,7 +26,7 @@ from parkube.parking.gate.devices.modbus import ModbusRelay
 from parkube.parking.gate.main import assemble
 
 GARAGE = "nl-bench"
-PAUSE_S = 0.02  # between two cars, so that the coil has opened again: pulses are of 50 ms, on alternating gates
+PAUSE_S = 0.06  # between two cars, so that the coil has opened again: a pulse lasts 50 ms
 
 
 class TimedRelay(ModbusRelay):
