@@ -13,16 +13,15 @@ from parkube.nodeagent.runtime.port import RuntimeFault
 
 
 class Containerd:
-    """Refuses all but its version for `busy` calls."""
+    """Refuses `busy` calls."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, busy: int, words: str) -> None:
         self.busy, self.words = busy, words
 
-        async def call(_channel: UnixChannel, method: str, *_: Any, **__: Any) -> dict[str, Any]:
-            if method.endswith("/Status"):
+        async def call(*_: Any, **__: Any) -> dict[str, Any]:
+            if self.busy:
                 self.busy -= 1
-                if self.busy >= 0:
-                    raise RuntimeFault(self.words)
+                raise RuntimeFault(self.words)
             return {}
 
         monkeypatch.setattr(UnixChannel, "call", call)
@@ -32,7 +31,7 @@ async def test_an_agent_waits_until_its_containerd_is_ready(monkeypatch: pytest.
     containerd = Containerd(monkeypatch, 3, "server is not initialized yet")
     runtime = CriRuntime(tmp_path / "containerd.sock")
     await runtime.start()
-    assert containerd.busy == -1
+    assert containerd.busy == 0
     await runtime.close()
 
 

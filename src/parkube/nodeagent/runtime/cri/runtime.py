@@ -50,15 +50,15 @@ class CriRuntime:
         self._sandboxes: dict[str, Sandbox] = {}
 
     async def start(self) -> None:
-        await self._channel.call(RUNTIME + "Version", "VersionRequest", {}, "VersionResponse", timeout_s=10)
         await self._until_initialized()
         self._listener = asyncio.create_task(self._listen(), name="runtime events")
 
     async def _until_initialized(self) -> None:
-        """containerd answers while it still takes up what a power cut left, and refuses all but its version then."""
+        """containerd answers while it still takes up what a power cut left, and refuses every call then."""
         deadline = asyncio.get_running_loop().time() + _INITIALIZED_WITHIN_S
         while True:
             try:
+                await self._channel.call(RUNTIME + "Version", "VersionRequest", {}, "VersionResponse", timeout_s=10)
                 await self._channel.call(RUNTIME + "Status", "StatusRequest", {}, "StatusResponse", timeout_s=10)
             except RuntimeFault as fault:
                 if "not initialized" not in str(fault) or asyncio.get_running_loop().time() > deadline:
