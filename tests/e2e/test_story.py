@@ -300,7 +300,7 @@ def test_a_garage_that_boots_with_no_network_opens_its_gate(story: Story) -> Non
         power_cut(story)
         assert not story.app_pid()
         story.start_agent()
-        until(story.app_pid, 40, "the garage's container runs, with no server in reach")
+        story.cluster.wait("the garage with no server in reach", lambda: bool(story.app_pid()), f"agent-{SITE}", 40)
         until(lambda: story.board("/scan", {"gate": "entry", "code": booking.grant}).get("ok"), 20, "the gate opens")
         assert story.pulses(ENTRY)[-2:] == [True, False] or story.pulses(ENTRY)[-1:] == [True]
         ready = ["get", "node", SITE, "-o", "jsonpath={.status.conditions[?(@.type=='Ready')].status}"]
