@@ -126,6 +126,7 @@ GARAGE: dict[str, Any] = {
     "apiVersion": "parkube.io/v1", "kind": "Garage", "metadata": {"name": "nl-alone", "namespace": "parkube"},
     "spec": {
         "displayName": "Alone", "location": {"latitude": 52.09, "longitude": 5.12}, "tariff": "centre",
+        "verify": {"interval": "5s"},
         "bays": [{"kind": "standard", "count": 2}],
         "gates": [{"name": "entry", "direction": "in", "relay": {"address": "10.0.0.2", "coil": 0}}],
     },
@@ -158,6 +159,8 @@ def test_the_operator_does_its_work_with_the_rights_of_its_role(
         made = [f"{kind}/garage-nl-alone" for kind in ("daemonset", "configmap", "secret")]
         assert all(kube("-n", "parkube", "get", one, "-o", "name").strip() for one in made)
         assert platform.ask("GET", "/api/v1/driver/garages/nl-alone")[1]["bookable"]
+        kube("-n", "parkube", "patch", "tariff", "centre", "--type=merge", "-p", '{"spec":{"dayCapCents":1234}}')
+        kube.wait_for(lambda: "12.34" in str(platform.ask("GET", "/api/v1/driver/garages/nl-alone")[1]["tariff"]), 30)
         # What was not given is refused, and a Garage that goes takes everything with it.
         for verb, what in (("delete", "daemonsets"), ("list", "secrets"), ("update", "tariffs"), ("get", "nodes")):
             said = kube.run("auth", "can-i", verb, what, "-n", "parkube", "--as=system:serviceaccount:parkube:operator")

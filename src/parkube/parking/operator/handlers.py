@@ -97,14 +97,16 @@ def register(registry: kopf.OperatorRegistry, world: World) -> None:
 
     @kopf.daemon(GROUP, VERSION, PLURAL, initial_delay=1.0, cancellation_timeout=1.0, registry=registry)
     async def verify(body: kopf.Body, stopped: kopf.DaemonStopped, logger: kopf.Logger, **_: Any) -> None:
-        moved: bool | None = None
+        known: tuple[bool, object] | None = None
         while not stopped:
             wait_s = desired.interval_s(body["spec"])
             try:
+                # What a Garage depends on beyond its own spec: the hours in which its gate may move, and its Tariff.
                 move = desired.gate_may_move(body["spec"], local_time(body["spec"]).time())
-                if moved is not None and move != moved:
+                tariff = await world.cluster.tariff(body["spec"]["tariff"]) if body["spec"].get("tariff") else None
+                if known is not None and (move, tariff) != known:
                     await sync(world, body, local_time(body["spec"]))
-                moved = move
+                known = (move, tariff)
                 found = await cycle(world, body)
                 if not found.ok:
                     logger.warning(f"{body['metadata']['name']}: step {found.step} failed: {found.reason}")
