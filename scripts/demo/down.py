@@ -5,13 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from pathlib import Path
 
 from scripts.demo.cleaning import remove, remove_empty_cgroups
 from scripts.demo.processes import Processes
 from scripts.demo.up import FOLDER, demo_cluster
-
-HOST_PATHS = (Path("/var/lib/parkube-platform"), Path("/var/lib/parkube-garage"))
 
 
 def main() -> int:
@@ -21,8 +18,6 @@ def main() -> int:
         return 0
     if os.geteuid() == 0:
         demo_cluster().down()
-        for path in HOST_PATHS:
-            remove(path)
         remove_empty_cgroups()
     else:
         processes = Processes(FOLDER / "processes")
