@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from parkube.nodeagent.sync.manager import RELIST_S
 from tests.e2e.conftest import Kubectl, Server
 from tests.e2e.nodes import IMAGE, EdgeNode, until
 
@@ -68,7 +69,8 @@ def test_killed_at_any_moment(edge: EdgeNode, kubectls: dict[str, Path]) -> None
     kube("delete", "pod", "--all", "--wait=false")
     kill_often(edge, chance)
     kube("wait", "--for=delete", "pod", "--all", "--timeout=40s")
-    until(lambda: not edge.ctr("containers", "ls", "-q").strip(), 20, "containers are left")
+    # A sandbox that containerd finished making while no agent lived is found by the look every RELIST_S at the latest.
+    until(lambda: not edge.ctr("containers", "ls", "-q").strip(), 2 * RELIST_S + 5, "containers are left")
     for what in ("pods", "logs"):
         until(lambda what=what: not list((edge.data_dir / "agent" / what).iterdir()), 10, f"{what} are left")
     assert not [p for p in (edge.data_dir / "agent" / "cni" / "parkube").iterdir() if p.name[0].isdigit()]
