@@ -43,6 +43,21 @@ def test_what_is_missing_is_said_in_one_sentence(tmp_path: Path, pretend: dict[s
     assert done.stdout.splitlines()[-1] == sentence
 
 
+def test_a_machine_without_apt_is_told(tmp_path: Path) -> None:
+    for folder in reversed(os.environ["PATH"].split(":")):
+        for program in Path(folder).glob("*") if Path(folder).is_dir() else ():
+            link = tmp_path / program.name
+            link.unlink(missing_ok=True)
+            if program.name != "apt-get":
+                link.symlink_to(program)
+    environment = {**os.environ, "PATH": str(tmp_path)}
+    done = subprocess.run(
+        ["scripts/setup"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=280
+    )
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "setup: the cluster's packages come by apt-get, which is not here"
+
+
 def test_make_test_says_what_cannot_run_and_what_can(tmp_path: Path) -> None:
     done = run(tmp_path, NOT_ROOT, "make", "--no-print-directory", "test")
     assert done.returncode != 0
