@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import ipaddress
-import os
 import secrets
 import socket
 import ssl
@@ -30,6 +29,7 @@ from parkube.controlplane.pki.authority import (
     new_key,
 )
 from parkube.controlplane.pki.errors import PkiError
+from parkube.kubeapi.files import write_file
 from parkube.kubeapi.jointoken import TokenError, ca_hash, compose, parse
 
 RENEW_BEFORE = timedelta(days=90)
@@ -146,19 +146,6 @@ def ensure(
     except OSError as exc:
         raise PkiError(f"cannot keep keys under {server_dir}: {exc.strerror or exc} ({exc.filename})") from exc
     return Pki(tls, server_ca.pem, client_ca, pairs["client-admin"], service_key, full, for_nodes, now)
-
-
-def write_file(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Write a file so that it is there whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    try:
-        os.write(descriptor, content)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    temporary.chmod(mode)
-    temporary.rename(path)
 
 
 def _b64(value: bytes) -> str:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from parkube.kubeapi.files import write_file
 from parkube.kubeapi.jointoken import ca_hash
 from parkube.nodeagent.join.errors import JoinError
 
@@ -119,18 +119,6 @@ def store(directory: Path, identity: Identity, key: bytes, certificate: bytes, c
         "settings": identity.settings,
     }
     write_file(directory / "identity.json", orjson.dumps(content))
-
-
-def write_file(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Write a file so that it is there whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    try:
-        os.write(descriptor, content)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    temporary.rename(path)
 
 
 def server_address(url: str) -> tuple[str, int]:

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import httptools
 import orjson
 
+from parkube.kubeapi.files import write_file
 from parkube.kubeapi.jointoken import TokenError, ca_hash, parse
 from parkube.nodeagent.join.errors import JoinError, Unreachable
 from parkube.nodeagent.join.identity import (
@@ -31,7 +32,6 @@ from parkube.nodeagent.join.identity import (
     server_context,
     store,
     trusts,
-    write_file,
 )
 from parkube.nodeagent.join.keys import new_key_and_csr
 
