@@ -1,47 +1,35 @@
 #!/usr/bin/env python3
-"""Makes `apiserver/protobuf/fields.txt` from the published API: `protobuf_fields.py API_GIT APIMACHINERY_GIT`.
+"""Makes `apiserver/protobuf/fields.txt` from the published API: `protobuf_fields.py FOLDER`.
 
-Run by hand when the API's version moves; both arguments are git directories of the repositories `kubernetes/api` and
-`kubernetes/apimachinery`. Numbers and wire types come from `generated.proto`; JSON names, inlining, and which zero
-values JSON leaves out come from the tags in `types.go`.
+Run by hand when the API's version moves; FOLDER holds checkouts of the repositories `kubernetes/api`,
+`kubernetes/apimachinery`, `kubernetes/apiextensions-apiserver` and `kubernetes/kube-aggregator` under their names.
+Numbers and wire types come from `generated.proto`; JSON names, inlining, and which zero values JSON leaves out come
+from the tags in `types.go`. Messages of v1 are named `group.Kind`, those of other versions `group/version.Kind`.
 """
 
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 GROUPS = (
-    "core", "apps", "policy", "authentication", "authorization", "rbac", "coordination", "discovery", "certificates",
-    "events", "autoscaling",
+    "admissionregistration", "apps", "authentication", "authorization", "autoscaling", "batch", "certificates",
+    "coordination", "core", "discovery", "events", "flowcontrol", "networking", "node", "policy", "rbac", "resource",
+    "scheduling", "storage",
 )  # fmt: skip
-ROOTS = {
-    "core": ("Namespace", "Node", "Pod", "Service", "Endpoints", "ConfigMap", "Secret", "ServiceAccount", "Event",
-             "Binding"),
-    "apps": ("Deployment", "ReplicaSet", "DaemonSet", "ControllerRevision"),
-    "policy": ("Eviction", "PodDisruptionBudget"),
-    "authentication": ("TokenRequest", "TokenReview", "SelfSubjectReview"),
-    "authorization": ("SubjectAccessReview", "LocalSubjectAccessReview", "SelfSubjectAccessReview",
-                      "SelfSubjectRulesReview"),
-    "rbac": ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"),
-    "coordination": ("Lease",), "discovery": ("EndpointSlice",), "certificates": ("CertificateSigningRequest",),
-    "events": ("Event",), "autoscaling": ("Scale",), "meta": ("DeleteOptions",),
-}  # fmt: skip
-MACHINERY = {
-    "meta": "pkg/apis/meta/v1", "runtime": "pkg/runtime", "intstr": "pkg/util/intstr", "resource": "pkg/api/resource",
-}  # fmt: skip
+PLACES = {f"api/{group}/v1": group for group in GROUPS} | {
+    "api/autoscaling/v2": "autoscaling/v2",
+    "apimachinery/pkg/apis/meta/v1": "meta",
+    "apimachinery/pkg/runtime": "runtime",
+    "apimachinery/pkg/util/intstr": "intstr",
+    "apimachinery/pkg/api/resource": "resource",
+    "apiextensions-apiserver/pkg/apis/apiextensions/v1": "apiextensions",
+    "kube-aggregator/pkg/apis/apiregistration/v1": "apiregistration",
+}
 SCALARS = {"string": "s", "bytes": "y", "bool": "b", "int32": "i", "int64": "i", "double": "d", "uint32": "i"}
 FIELD = re.compile(r"^\s+(optional|repeated|map<string, )\s*([\w.]+)>?\s+(\w+) = (\d+);", re.M)
 TAG = re.compile(r"^\t(?:\w+\s+)?(\*?)[\[\]\w.*]+\s+`([^`]*)`", re.M)
-
-
-def show(git: str, path: str) -> str:
-    """A file at HEAD; empty when it is not there."""
-    return subprocess.run(
-        ["git", "-C", git, "show", f"HEAD:{path}"], capture_output=True, text=True, check=False
-    ).stdout
 
 
 def type_name(text: str, short: str) -> str:
@@ -51,8 +39,9 @@ def type_name(text: str, short: str) -> str:
     *package, name = text.lstrip(".").split(".")
     if not package:
         return f"{short}.{name}"
-    group = package[-2] if package[-1] == "v1" else package[-1]
-    return f"{group}.{name}"
+    if re.fullmatch(r"v\d+(alpha\d+|beta\d+)?", package[-1]):
+        return f"{package[-2]}.{name}" if package[-1] == "v1" else f"{package[-2]}/{package[-1]}.{name}"
+    return f"{package[-1]}.{name}"
 
 
 def tags(source: str) -> dict[str, dict[int, tuple[str, bool, bool]]]:
@@ -68,35 +57,30 @@ def tags(source: str) -> dict[str, dict[int, tuple[str, bool, bool]]]:
     return found
 
 
-def main(api: str, machinery: str) -> None:
-    """Read, follow what the roots refer to, write."""
-    places = [(group, api, f"{group}/v1") for group in GROUPS]
-    places += [(short, machinery, path) for short, path in MACHINERY.items()]
-    messages: dict[str, list[tuple[str, str]]] = {}
-    for short, git, path in places:
-        proto = show(git, f"{path}/generated.proto")
-        known = tags("".join(show(git, f"{path}/{name}.go") for name in ("types", "types_swagger", "micro_time")))
-        for match in re.finditer(r"^message (\w+) \{\n(.*?)^\}", proto, re.M | re.S):
-            fields = []
-            for label, kind, name, number in FIELD.findall(match[2]):
-                json, inline, droppable = known.get(match[1], {}).get(int(number), (name, False, True))
-                mark = {"optional": "", "repeated": "*", "map<string, ": "%"}[label]
-                target = type_name(kind, short)
-                flags = ("^" if inline else "") + ("?" if droppable and not mark else "")
-                fields.append((f"{json or name}={number}{flags}:{mark}{target}", target))
-            messages[f"{short}.{match[1]}"] = fields
-    wanted: set[str] = set()
-    todo = [f"{group}.{kind}" for group, kinds in ROOTS.items() for kind in kinds]
-    while todo:
-        name = todo.pop()
-        if name not in wanted and name in messages:
-            wanted.add(name)
-            todo.extend(target for _, target in messages[name])
-    lines = [f"{name} {' '.join(text for text, _ in messages[name])}".rstrip() for name in sorted(wanted)]
+def messages(folder: Path, short: str) -> dict[str, str]:
+    """Message -> its line, of one package."""
+    known = tags("".join(path.read_text() for path in sorted(folder.glob("*.go")) if "_test" not in path.name))
+    found = {}
+    for match in re.finditer(r"^message (\w+) \{\n(.*?)^\}", (folder / "generated.proto").read_text(), re.M | re.S):
+        fields = []
+        for label, kind, name, number in FIELD.findall(match[2]):
+            json, inline, droppable = known.get(match[1], {}).get(int(number), (name, False, True))
+            mark = {"optional": "", "repeated": "*", "map<string, ": "%"}[label]
+            flags = ("^" if inline else "") + ("?" if droppable and not mark else "")
+            fields.append(f"{json or name}={number}{flags}:{mark}{type_name(kind, short)}")
+        found[f"{short}.{match[1]}"] = " ".join(fields)
+    return found
+
+
+def main(folder: Path) -> None:
+    """Read all, write one file."""
+    found: dict[str, str] = {}
+    for place, short in PLACES.items():
+        found.update(messages(folder / place, short))
     out = Path(__file__).parents[1] / "src/parkube/controlplane/apiserver/protobuf/fields.txt"
-    out.write_text("\n".join(lines) + "\n")
-    print(f"{out}: {len(lines)} messages")
+    out.write_text("".join(f"{name} {found[name]}".rstrip() + "\n" for name in sorted(found)))
+    print(f"{out}: {len(found)} messages")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(Path(sys.argv[1]))

@@ -61,8 +61,13 @@ def test_what_is_not_served_has_no_row() -> None:
             Form("Table", "v1"),
         ),
         ("application/json;as=Table;v=v9;g=meta.k8s.io,application/json", Form()),
-        ("application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json", Form()),
-        ("application/vnd.kubernetes.protobuf,application/json;q=0.5,application/yaml;q=0.9", Form(yaml=True)),
+        ("application/vnd.kubernetes.protobuf, */*", Form(protobuf=True)),
+        ("application/vnd.kubernetes.protobuf;as=Table;g=meta.k8s.io;v=v1,application/json", Form()),
+        (
+            "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json",
+            Form("PartialObjectMetadata", "v1", protobuf=True),
+        ),
+        ("application/vnd.kubernetes.protobuf;q=0.1,application/json;q=0.5,application/yaml;q=0.9", Form(yaml=True)),
     ],
 )
 def test_forms(accept: str, expected: Form) -> None:
@@ -71,7 +76,15 @@ def test_forms(accept: str, expected: Form) -> None:
 
 def test_a_form_that_cannot_be_given() -> None:
     with pytest.raises(NotAcceptable):
-        form("application/vnd.kubernetes.protobuf")
+        form("application/vnd.kubernetes.protobuf", typed=False)  # a custom resource
+    with pytest.raises(NotAcceptable):
+        form("application/json;as=Table;g=meta.k8s.io;v=v1", tables=False)  # a review
+    with pytest.raises(NotAcceptable):
+        form("application/cbor")
+
+
+def test_a_custom_resource_is_json_for_those_who_would_rather_have_protobuf() -> None:
+    assert form("application/vnd.kubernetes.protobuf, */*", typed=False) == Form()
 
 
 @pytest.mark.parametrize(

@@ -19,19 +19,18 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-import orjson
-
 from parkube.controlplane.access.authn import Authenticator
 from parkube.controlplane.access.authz import Attributes, Authorizer
 from parkube.controlplane.apiserver.connection import Connection
 from parkube.controlplane.apiserver.discovery import Discovery
 from parkube.controlplane.apiserver.http import Request, Response
 from parkube.controlplane.apiserver.impersonation import impersonated
+from parkube.controlplane.apiserver.negotiation import PLAIN, PROTOBUF, Form, encode, form
 from parkube.controlplane.apiserver.resources import Resources, no_such_resource
 from parkube.controlplane.apiserver.router import Target, target, verb_of
 from parkube.controlplane.registry.catalogue import Catalogue
 from parkube.controlplane.registry.resource import User
-from parkube.kubeapi.errors import ApiError, InternalError
+from parkube.kubeapi.errors import ApiError, InternalError, NotAcceptable
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +74,7 @@ class App:
         try:
             return await self._serve(request)
         except ApiError as error:
-            return status_response(error)
+            return status_response(error, request)
         except ConnectionResetError:
             return None
         except Exception as error:
@@ -151,9 +150,15 @@ def attributes(user: User, at: Target, request: Request) -> Attributes:
     )  # fmt: skip
 
 
-def status_response(error: ApiError) -> Response:
-    """An error in the API's form, always JSON: every client reads that."""
-    response = Response(error.code, orjson.dumps(error.status()))
+def status_response(error: ApiError, request: Request | None = None) -> Response:
+    """An error in the API's form: protobuf for clients that prefer it, else JSON, which every client reads."""
+    shape = PLAIN
+    if request is not None and (accept := request.headers.get("accept", "")).startswith(PROTOBUF):
+        try:
+            shape = Form(protobuf=form(accept).protobuf)
+        except NotAcceptable:
+            pass
+    response = Response(error.code, encode(error.status(), shape), shape.content_type)
     if error.code == 401:
         response.headers.append((b"WWW-Authenticate", b'Bearer realm="parkube"'))
     soon = error.details.get("retryAfterSeconds") or (1 if error.code == 503 else 0)

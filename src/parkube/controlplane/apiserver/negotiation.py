@@ -12,6 +12,8 @@ from parkube.controlplane.apiserver import protobuf
 from parkube.kubeapi.errors import BadRequest, NotAcceptable, Obj, UnsupportedMediaType
 
 _META_VERSIONS = ("v1", "v1beta1")
+_PARTIAL = ("PartialObjectMetadata", "PartialObjectMetadataList")
+PROTOBUF = "application/vnd.kubernetes.protobuf"
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -48,30 +50,39 @@ class Form(NamedTuple):
     kind: str = ""
     version: str = ""
     yaml: bool = False
+    protobuf: bool = False
 
     @property
     def content_type(self) -> bytes:
         """The answer's Content-Type."""
+        if self.protobuf:
+            return PROTOBUF.encode()
         return b"application/yaml" if self.yaml else b"application/json"
 
 
-@lru_cache(maxsize=256)
-def form(accept: str) -> Form:
-    """The first form the client accepts that can be given. Raises NotAcceptable."""
+PLAIN = Form()
+
+
+@lru_cache(maxsize=512)
+def form(accept: str, *, tables: bool = True, typed: bool = True) -> Form:
+    """The first form the client accepts that can be given. `tables`: whether there are Tables of what is asked for;
+    `typed`: whether its kind has a protobuf message. Raises NotAcceptable."""
     for media in accepted(accept):
-        plain = media.type in ("*/*", "application/*", "application/json")
-        if not plain and media.type not in ("application/yaml", "text/yaml"):
+        as_protobuf = media.type == PROTOBUF
+        as_yaml = media.type in ("application/yaml", "text/yaml")
+        if as_protobuf and not typed:
             continue
-        as_yaml = not plain
+        if not (as_protobuf or as_yaml) and media.type not in ("*/*", "application/*", "application/json"):
+            continue
         if not media.as_:
-            return Form("", "", as_yaml)
-        if media.group == "meta.k8s.io" and media.version in _META_VERSIONS and media.as_ in (
-            "Table", "PartialObjectMetadata", "PartialObjectMetadataList",
-        ):  # fmt: skip
-            return Form(media.as_, media.version, as_yaml)
+            return Form("", "", as_yaml, as_protobuf)
+        if media.group != "meta.k8s.io" or media.version not in _META_VERSIONS:
+            continue
+        if media.as_ in _PARTIAL or (media.as_ == "Table" and tables and not as_protobuf):
+            return Form(media.as_, media.version, as_yaml, as_protobuf)
     raise NotAcceptable(
-        "only the following media types are accepted: application/json, application/yaml, "
-        "application/json;as=Table;g=meta.k8s.io;v=v1, application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+        "only the following media types are accepted: application/json, application/yaml"
+        + (f", {PROTOBUF}" if typed else "")
     )
 
 
@@ -87,7 +98,7 @@ def decode(body: bytes, content_type: str) -> Any:
             return orjson.loads(body)
         except orjson.JSONDecodeError as error:
             raise BadRequest(f"the body of the request was not valid JSON: {error}") from None
-    if kind == "application/vnd.kubernetes.protobuf":
+    if kind == PROTOBUF:
         if not body:
             return None
         try:
@@ -115,6 +126,8 @@ def _decode_yaml(body: bytes) -> Any:
 
 def encode(value: Obj, shape: Form) -> bytes:
     """An object in the client's form."""
+    if shape.protobuf:
+        return protobuf.encode(value)
     if shape.yaml:
         return yaml.safe_dump(value, sort_keys=True).encode()
     return orjson.dumps(value)

@@ -12,7 +12,8 @@ import orjson
 
 from parkube.controlplane.apiserver import params, patching, watching
 from parkube.controlplane.apiserver.http import Request, Response
-from parkube.controlplane.apiserver.negotiation import Form, decode, encode, form
+from parkube.controlplane.apiserver.negotiation import PLAIN, Form, decode, encode, form
+from parkube.controlplane.apiserver.protobuf import encode_list, message_of
 from parkube.controlplane.apiserver.router import Target
 from parkube.controlplane.apiserver.special import Special
 from parkube.controlplane.apiserver.tables import Tabulator, partial
@@ -23,7 +24,6 @@ from parkube.controlplane.registry.resource import Context, Resource
 from parkube.controlplane.registry.stored import Stored
 from parkube.kubeapi.errors import BadRequest, MethodNotAllowed, NotFound, Obj
 
-_PLAIN = Form()
 _LATER = {"portforward": "port-forward is not in this version", "proxy": "the proxy is not in this version"}
 
 
@@ -57,7 +57,7 @@ class Resources:
         if verb == "list":
             return await self._list(request, row, namespace)
         if verb == "watch":
-            watching.start(self._registry, row, namespace, at.name, request, form(_accept(request)))
+            watching.start(self._registry, row, namespace, at.name, request, _form(request, row))
             return None
         if verb in ("create", "update", "patch"):
             return await self._write(request, row, namespace, at)
@@ -77,12 +77,12 @@ class Resources:
             raise MethodNotAllowed("the server does not allow this method on the requested resource")
 
     async def _get(self, request: Request, row: Resource, namespace: str, at: Target) -> Response:
-        shape = form(_accept(request))
+        shape = _form(request, row)
         if at.subresource == "scale":
             scale = await self._registry.get_scale(row, namespace, at.name)
             return Response(200, encode(scale, shape), shape.content_type)
         stored = await self._registry.get(row, namespace, at.name)
-        if shape == _PLAIN:
+        if shape == PLAIN:
             return Response(200, stored.value)
         return self._one(shape, row, stored.object(), request)
 
@@ -95,12 +95,12 @@ class Resources:
         return Response(status, encode(obj, shape), shape.content_type)
 
     async def _list(self, request: Request, row: Resource, namespace: str) -> Response:
-        shape = form(_accept(request))
+        shape = _form(request, row)
         result = await self._registry.list(row, namespace, params.list_options(request))
         return Response(200, list_body(row, result, shape, request.query.get("includeObject", "")), shape.content_type)
 
     async def _write(self, request: Request, row: Resource, namespace: str, at: Target) -> Response:
-        shape = form(_accept(request))
+        shape = _form(request, row)
         context = params.context(request)
         kind = request.headers.get("content-type", "")
         if at.verb == "patch":
@@ -124,7 +124,7 @@ class Resources:
     def _written(
         self, shape: Form, row: Resource, obj: Obj, request: Request, context: Context, status: int
     ) -> Response:
-        if shape == _PLAIN:
+        if shape == PLAIN:
             response = Response(status, orjson.dumps(obj))
         else:
             response = self._one(shape, row, obj, request, status)
@@ -159,7 +159,7 @@ class Resources:
         return value
 
     async def _delete(self, request: Request, row: Resource, namespace: str, name: str) -> Response:
-        shape = form(_accept(request))
+        shape = _form(request, row)
         options = params.delete_options(request, decode(request.body, request.headers.get("content-type", "")))
         context = params.delete_context(request, options)
         obj = await self._registry.delete(row, namespace, name, options, context)
@@ -168,7 +168,7 @@ class Resources:
         return self._written(shape, row, obj, request, context, 200)
 
     async def _delete_collection(self, request: Request, row: Resource, namespace: str) -> Response:
-        shape = form(_accept(request))
+        shape = _form(request, row)
         options = params.delete_options(request, decode(request.body, request.headers.get("content-type", "")))
         context = params.delete_context(request, options)
         chosen = params.list_options(request)
@@ -176,8 +176,10 @@ class Resources:
         return Response(200, list_body(row, result, shape, request.query.get("includeObject", "")), shape.content_type)
 
 
-def _accept(request: Request) -> str:
-    return request.headers.get("accept", "")
+def _form(request: Request, row: Resource) -> Form:
+    """The form of the answer: Tables of what is listed, protobuf for kinds that have a message."""
+    typed = not row.crd and bool(message_of(row.api_version, row.kind))
+    return form(request.headers.get("accept", ""), tables=not row.virtual, typed=typed)
 
 
 def warning(text: str) -> tuple[bytes, bytes]:
@@ -208,6 +210,9 @@ def list_body(row: Resource, result: ListResult, shape: Form, include: str = "")
         return encode(
             {"kind": "PartialObjectMetadataList", "apiVersion": api, "metadata": metadata, "items": parts}, shape
         )
+    if shape.protobuf:
+        objects = (stored.object() for stored in items)
+        return encode_list(row.api_version, row.list_kind, row.kind, metadata, objects)
     if shape.yaml:
         return encode(orjson.loads(_plain_list(row, metadata, items)), shape)
     return _plain_list(row, metadata, items)

@@ -15,10 +15,11 @@ import orjson
 from parkube.controlplane.apiserver.http import Request, Stream
 from parkube.controlplane.apiserver.negotiation import Form
 from parkube.controlplane.apiserver.params import watch_options
+from parkube.controlplane.apiserver.protobuf import encode_event
 from parkube.controlplane.apiserver.tables import Tabulator, partial
 from parkube.controlplane.registry.operations import Registry
 from parkube.controlplane.registry.resource import Resource
-from parkube.controlplane.registry.watching import Subscription, WatchItem
+from parkube.controlplane.registry.watching import Subscription, WatchItem, failure
 from parkube.kubeapi.errors import ApiError, Expired, Obj
 
 log = logging.getLogger(__name__)
@@ -33,16 +34,28 @@ def lines(items: Sequence[WatchItem]) -> bytes:
     return items[0].line() if len(items) == 1 else b"".join([item.line() for item in items])
 
 
+def frame(item: WatchItem) -> bytes:
+    """One event in protobuf."""
+    return encode_event(item.type, item.object())
+
+
+def frames(items: Sequence[WatchItem]) -> bytes:
+    """The form of typed clients: encoded once for all who watch, too."""
+    return b"".join([item.once(frame) for item in items])
+
+
 class Shaped:
     """Events as Tables or as partial metadata."""
 
     def __init__(self, row: Resource, form: Form, include: str) -> None:
         self._tables = Tabulator(row, form.version, include) if form.kind == "Table" else None
-        self._version = form.version
+        self._version, self._protobuf = form.version, form.protobuf
         self._first = True
 
     def __call__(self, items: Sequence[WatchItem]) -> bytes:
-        """One line an event."""
+        """One line or frame an event."""
+        if self._protobuf:
+            return b"".join(encode_event(i.type, self._shape(i)) for i in items)
         return b"".join(orjson.dumps({"type": i.type, "object": self._shape(i)}) + b"\n" for i in items)
 
     def _shape(self, item: WatchItem) -> Obj:
@@ -63,10 +76,10 @@ class Shaped:
 class Watch:
     """One running watch."""
 
-    __slots__ = ("_early", "_encode", "_limit", "_stream", "_subscription", "_timer")
+    __slots__ = ("_content_type", "_early", "_encode", "_limit", "_stream", "_subscription", "_timer")
 
-    def __init__(self, encode: Encode) -> None:
-        self._encode = encode
+    def __init__(self, encode: Encode, content_type: bytes = b"application/json") -> None:
+        self._encode, self._content_type = encode, content_type
         self._early: list[WatchItem] | None = []  # what comes before the answer has begun
         self._stream: Stream | None = None
         self._limit = SLOW
@@ -81,9 +94,9 @@ class Watch:
             self._subscription = registry.watch(row, namespace, options, self.deliver)
         except Expired as expired:
             error = expired
-        stream = self._stream = request.stream(200, b"application/json")
+        stream = self._stream = request.stream(200, self._content_type)
         if error is not None:
-            stream.write(orjson.dumps({"type": "ERROR", "object": error.status()}) + b"\n")
+            stream.write(self._encode((failure(row, 0, error),)))
             stream.end()
             return
         self._timer = asyncio.get_running_loop().call_later(timeout, self.end)
@@ -138,5 +151,8 @@ def _seconds(request: Request) -> float:
 
 def start(registry: Registry, row: Resource, namespace: str, name: str, request: Request, form: Form) -> None:
     """Answer a WATCH request."""
-    encode: Encode = Shaped(row, form, request.query.get("includeObject", "")) if form.kind else lines
-    Watch(encode).start(registry, row, namespace, request, name)
+    encode: Encode = frames if form.protobuf else lines
+    if form.kind:
+        encode = Shaped(row, form, request.query.get("includeObject", ""))
+    content_type = form.content_type + b";stream=watch" if form.protobuf else b"application/json"
+    Watch(encode, content_type).start(registry, row, namespace, request, name)

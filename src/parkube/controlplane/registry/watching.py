@@ -15,7 +15,7 @@ from parkube.kubeapi.errors import ApiError, Obj
 class WatchItem:
     """One event of a watch. `type` is ADDED, MODIFIED, DELETED, BOOKMARK, or ERROR (the last one; a Status)."""
 
-    __slots__ = ("_line", "_object", "previous", "resource", "revision", "stored", "type")
+    __slots__ = ("_line", "_object", "_other", "previous", "resource", "revision", "stored", "type")
 
     def __init__(
         self, type: str, resource: Resource, revision: int,
@@ -25,6 +25,7 @@ class WatchItem:
         self.stored, self.previous = stored, previous
         self._object = object
         self._line: bytes | None = None
+        self._other: tuple[Callable[[WatchItem], bytes], bytes] | None = None
 
     def object(self) -> Obj:
         """The object as a dict, decoded once and shared by all who ask: copy it before changing it."""
@@ -46,6 +47,12 @@ class WatchItem:
         if self._line is None:
             self._line = b'{"type":"%b","object":%b}\n' % (self.type.encode(), self.value())
         return self._line
+
+    def once(self, encode: Callable[[WatchItem], bytes]) -> bytes:
+        """The event as `encode` writes it, done once for all who ask for the same encoding."""
+        if self._other is None or self._other[0] is not encode:
+            self._other = (encode, encode(self))
+        return self._other[1]
 
 
 def bookmark(resource: Resource, revision: int, *, initial_events_end: bool = False) -> WatchItem:

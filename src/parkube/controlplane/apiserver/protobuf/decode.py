@@ -6,37 +6,20 @@ import base64
 import struct
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from importlib import resources
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
+from parkube.controlplane.apiserver.protobuf.tables import MAGIC, fields_of, message_of
 from parkube.kubeapi.errors import Obj
 
-MAGIC = b"k8s\x00"
 _DEPTH = 64
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _ZERO: dict[str, Any] = {"s": "", "i": 0, "b": False, "d": 0.0, "y": ""}
-_GROUPS = {
-    "": "core", "rbac.authorization.k8s.io": "rbac", "authentication.k8s.io": "authentication",
-    "authorization.k8s.io": "authorization", "coordination.k8s.io": "coordination", "discovery.k8s.io": "discovery",
-    "certificates.k8s.io": "certificates", "events.k8s.io": "events",
-}  # fmt: skip
 
 
 class ProtobufError(Exception):
     """The bytes are not such an object; the message says why."""
-
-
-class Field(NamedTuple):
-    """One field of a message. `mark`: "" one, "*" many, "%" a map by string."""
-
-    name: str
-    type: str
-    mark: str
-    inline: bool
-    droppable: bool
 
 
 def decode(body: bytes) -> Obj:
@@ -51,38 +34,16 @@ def decode(body: bytes) -> Obj:
             api_version, kind = parts.get(1, ""), parts.get(2, "")
         elif number == 2:
             raw = _bytes(value)
-    group = api_version.rpartition("/")[0]
-    name = f"{_GROUPS.get(group, group)}.{kind}"
-    if kind == "DeleteOptions":
-        name = "meta.DeleteOptions"
-    if name not in _lines():
+    name = message_of(api_version, kind)
+    if not name:
         raise ProtobufError(f"{kind} in version {api_version!r} is not read in this encoding: send JSON")
     return {"apiVersion": api_version, "kind": kind, **_message(name, raw, 0)}
-
-
-@cache
-def _lines() -> dict[str, str]:
-    """Message -> its line; taken apart when first needed."""
-    text = resources.files(__package__).joinpath("fields.txt").read_text()
-    return dict(line.partition(" ")[::2] for line in text.splitlines())
-
-
-@cache
-def _fields(message: str) -> dict[int, Field]:
-    """The fields of a message by number."""
-    found = {}
-    for item in _lines()[message].split():
-        left, _, kind = item.partition(":")
-        name, _, number = left.partition("=")
-        mark = kind[0] if kind[0] in "*%" else ""
-        found[int(number.rstrip("^?"))] = Field(name, kind[len(mark) :], mark, "^" in number, "?" in number)
-    return found
 
 
 def _message(name: str, data: bytes, depth: int) -> Obj:
     if depth > _DEPTH:
         raise ProtobufError("it is nested too deeply")
-    fields = _fields(name)
+    fields = fields_of(name)
     found: Obj = {}
     for number, value in _walk(data):
         field = fields.get(number)
@@ -142,7 +103,7 @@ def _time(data: bytes, micro: bool = False) -> str | None:
         raise ProtobufError("a time is out of range") from None
     if moment.year <= 1:
         return None  # Go's zero time
-    return moment.strftime("%Y-%m-%dT%H:%M:%S") + (f".{nanos // 1000:06d}Z" if micro else "Z")
+    return moment.isoformat(timespec="seconds")[:19] + (f".{nanos // 1000:06d}Z" if micro else "Z")
 
 
 def _int_or_string(data: bytes) -> int | str:
@@ -172,10 +133,33 @@ def _extra(data: bytes) -> list[str]:
     return [_text(value) for number, value in _walk(data) if number == 1]
 
 
+def _schema_or_bool(data: bytes) -> Any:
+    parts = dict(_walk(data))
+    return _message("apiextensions.JSONSchemaProps", _bytes(parts[2]), 1) if 2 in parts else bool(parts.get(1))
+
+
+def _schema_or_schemas(data: bytes) -> Any:
+    parts = list(_walk(data))
+    many = [_message("apiextensions.JSONSchemaProps", _bytes(value), 1) for number, value in parts if number == 2]
+    one = next((value for number, value in parts if number == 1), None)
+    return _message("apiextensions.JSONSchemaProps", _bytes(one), 1) if one is not None else many
+
+
+def _schema_or_names(data: bytes) -> Any:
+    parts = list(_walk(data))
+    one = next((value for number, value in parts if number == 1), None)
+    if one is not None:
+        return _message("apiextensions.JSONSchemaProps", _bytes(one), 1)
+    return [_text(value) for number, value in parts if number == 2]
+
+
 _SPECIAL: dict[str, Callable[[bytes], Any]] = {
     "meta.Time": _time, "meta.MicroTime": _micro_time, "intstr.IntOrString": _int_or_string,
-    "resource.Quantity": _quantity, "runtime.RawExtension": _raw, "meta.FieldsV1": _raw,
+    "resource.Quantity": _quantity, "runtime.RawExtension": _raw, "meta.FieldsV1": _raw, "apiextensions.JSON": _raw,
     "authentication.ExtraValue": _extra, "authorization.ExtraValue": _extra, "certificates.ExtraValue": _extra,
+    "meta.Verbs": _extra, "apiextensions.JSONSchemaPropsOrBool": _schema_or_bool,
+    "apiextensions.JSONSchemaPropsOrArray": _schema_or_schemas,
+    "apiextensions.JSONSchemaPropsOrStringArray": _schema_or_names,
 }  # fmt: skip
 
 

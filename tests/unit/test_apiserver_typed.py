@@ -1,0 +1,124 @@
+"""What Go's typed clients do unless told otherwise: protobuf in both directions, watches in frames."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from parkube.controlplane.apiserver.protobuf import decode, encode
+from parkube.controlplane.main.assemble import Server
+from parkube.controlplane.pki import Pki, ensure
+from tests.fakes.apiserver import Line, serving
+
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+CMS = "/api/v1/namespaces/default/configmaps"
+ACCEPT = {"accept": f"{PROTOBUF}, */*", "content_type": PROTOBUF}
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    return ensure(tmp_path_factory.mktemp("pki"), sans=["127.0.0.1"])
+
+
+@pytest.fixture
+async def server(pki: Pki, tmp_path: Path) -> AsyncIterator[Server]:
+    async with serving(pki, tmp_path) as made:
+        yield made
+
+
+class Typed(Line):
+    """A client that speaks protobuf."""
+
+    async def call(self, method: str, path: str, obj: dict[str, Any] | None = None, **headers: str) -> tuple[int, Any]:
+        body = None if obj is None else encode(obj)
+        status, content = await self.ask(method, path, body, **(ACCEPT | headers))
+        return status, content if isinstance(content, dict) else decode(content)
+
+
+def config_map(name: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"k": "v"}}
+
+
+async def test_create_get_list_update_delete(server: Server) -> None:
+    typed = Typed(server)
+    status, made = await typed.call("POST", CMS, config_map("a"))
+    assert (status, made["kind"], made["data"]) == (201, "ConfigMap", {"k": "v"})
+    assert f"Content-Type: {PROTOBUF}" in typed.head
+    made["data"]["k"] = "w"
+    assert (await typed.call("PUT", CMS + "/a", made))[1]["data"] == {"k": "w"}
+    listed = (await typed.call("GET", CMS))[1]
+    assert (listed["kind"], listed["items"][-1]["data"]) == ("ConfigMapList", {"k": "w"})
+    assert listed["metadata"]["resourceVersion"]
+    options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": "another"}}
+    status, refused = await typed.call("DELETE", CMS + "/a", options)
+    assert (status, refused["kind"], refused["reason"]) == (409, "Status", "Conflict")
+    status, done = await typed.call("DELETE", CMS + "/a", options | {"preconditions": {"uid": made["metadata"]["uid"]}})
+    assert (status, done["status"], done["details"]["name"]) == (200, "Success", "a")
+
+
+async def test_only_metadata(server: Server) -> None:
+    typed = Typed(server)
+    await typed.call("POST", CMS, config_map("a"))
+    accept = f"{PROTOBUF};as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+    assert (await typed.call("GET", CMS + "/a", accept=accept))[1]["kind"] == "PartialObjectMetadata"
+    accept = f"{PROTOBUF};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+    listed = (await typed.call("GET", CMS, accept=accept))[1]
+    assert listed["items"][-1]["metadata"]["name"] == "a"
+    assert "data" not in listed["items"][-1]
+
+
+async def test_a_watch_in_frames(server: Server) -> None:
+    typed, writer = Typed(server), Line(server)
+    typed.send("GET", f"{CMS}?watch=1&resourceVersion={server.registry.revision}", **ACCEPT)
+    await writer.ask("POST", CMS, config_map("a"))
+    out = await typed.until(b"ADDED")
+    assert f"Content-Type: {PROTOBUF};stream=watch".encode() in out
+    frame = out[out.index(b"k8s\x00") :]
+    assert b"ConfigMap" in frame
+
+
+async def test_reviews_and_a_pods_eviction_are_read(server: Server) -> None:
+    typed = Typed(server)
+    review = {
+        "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}},
+    }  # fmt: skip
+    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    status, answer = await typed.call("POST", path, review)
+    assert (status, answer["status"]["allowed"]) == (201, True)
+    status, _ = await Line(server).ask("POST", path, review, accept="application/json;as=Table;g=meta.k8s.io;v=v1")
+    assert status == 406
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "none"}}
+    status, answer = await typed.call("POST", "/api/v1/namespaces/default/pods/none/eviction", eviction)
+    assert (status, answer["message"]) == (404, 'pods "none" not found')
+
+
+async def test_custom_resources_stay_json(server: Server) -> None:
+    crd = {
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "things.example.com"},
+        "spec": {
+            "group": "example.com", "scope": "Namespaced", "names": {"plural": "things", "kind": "Thing"},
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {
+                "type": "object", "properties": {"spec": {"type": "object", "additionalProperties": {
+                    "type": "string", "default": "x"}}}}}}],
+        },
+    }  # fmt: skip
+    typed = Typed(server)
+    status, made = await typed.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
+    assert status == 201, made
+    schema = made["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    assert schema["additionalProperties"] == {"type": "string", "default": "x"}
+    path = "/apis/example.com/v1/namespaces/default/things"
+    for _ in range(100):
+        status, answer = await typed.call("GET", path)
+        if status == 200:
+            break
+    assert answer["kind"] == "ThingList"
+    assert "Content-Type: application/json" in typed.head
+    status, answer = await typed.call("GET", path, accept=PROTOBUF)
+    assert (status, orjson.dumps(answer)[:1]) == (406, b"{")
