@@ -13,6 +13,7 @@ class CustomStrategy(KindStrategy):
     """One served version with the status subresource. `closed`: its definition is going, nothing new is made."""
 
     generation = True
+    first_status = None
 
     def __init__(self, schema: Obj) -> None:
         self._schema = schema

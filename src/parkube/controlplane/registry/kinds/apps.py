@@ -147,6 +147,7 @@ class ReplicaSetStrategy(WorkloadStrategy):
 
     kind = "replicaset"
     spec_defaults = REPLICA_SET
+    first_status = {"replicas": 0}
 
 
 class DaemonSetStrategy(WorkloadStrategy):
@@ -154,6 +155,9 @@ class DaemonSetStrategy(WorkloadStrategy):
 
     kind = "daemonset"
     spec_defaults = DAEMON_SET
+    first_status = dict.fromkeys(
+        ("currentNumberScheduled", "desiredNumberScheduled", "numberMisscheduled", "numberReady"), 0
+    )
 
     def default_more(self, spec: Obj) -> None:
         strategy = child(spec, "updateStrategy")

@@ -32,6 +32,7 @@ class KindStrategy(Strategy):
     """Steered by the attributes below; a kind overrides what is more than that."""
 
     status: ClassVar[bool] = True  # `status` is written through the status subresource alone
+    first_status: ClassVar[Obj | None] = {}  # as the API's own types show it before any controller wrote one
     generation: ClassVar[bool] = False  # `metadata.generation` counts changes of what is not metadata or status
     spec_defaults: ClassVar[Defaults] = {}
     immutable: ClassVar[tuple[str, ...]] = ()  # top-level fields that may not change at all
@@ -45,6 +46,8 @@ class KindStrategy(Strategy):
     def prepare_create(self, obj: Obj) -> None:
         if self.status:
             obj.pop("status", None)
+            if self.first_status is not None:
+                obj["status"] = dict(self.first_status)
         if self.generation:
             child(obj, "metadata")["generation"] = 1
 

@@ -15,6 +15,7 @@ class PodDisruptionBudgetStrategy(KindStrategy):
     """One of two numbers, and a selector."""
 
     generation = True
+    first_status = dict.fromkeys(("currentHealthy", "desiredHealthy", "disruptionsAllowed", "expectedPods"), 0)
 
     def validate(self, obj: Obj, old: Obj | None, subresource: str) -> list[Cause]:
         if subresource:

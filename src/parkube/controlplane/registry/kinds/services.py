@@ -26,6 +26,7 @@ class ServiceStrategy(KindStrategy):
 
     name_rule = "label1035"
     spec_defaults = {"sessionAffinity": "None", "type": "ClusterIP"}
+    first_status = {"loadBalancer": {}}
 
     def default(self, obj: Obj) -> None:
         super().default(obj)
