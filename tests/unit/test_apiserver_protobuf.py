@@ -128,7 +128,12 @@ def test_other_kinds_have_none(api_version: str, kind: str) -> None:
 
 
 TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
-TIME = st.datetimes(min_value=datetime.fromisoformat("0002-01-01")).map(lambda at: at.isoformat(timespec="seconds"))
+EPOCH = "1970-01-01T00:00:00"  # on the wire it is the same as no time
+TIME = (
+    st.datetimes(min_value=datetime.fromisoformat("0002-01-01"))
+    .map(lambda at: at.isoformat(timespec="seconds"))
+    .filter(lambda text: text != EPOCH)
+)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "s": TEXT, "i": st.integers(-(2**31), 2**31 - 1), "b": st.booleans(), "d": st.floats(allow_nan=False),
     "y": st.binary(min_size=1, max_size=8).map(lambda raw: base64.b64encode(raw).decode()),
