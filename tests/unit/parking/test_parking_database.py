@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 from parkube.parking.adapters.database import SqlDatabase, open_database, schema
 from parkube.parking.domain.errors import Invalid, ParkingError, Unavailable
 from parkube.parking.domain.ledger import Entry, Move
+from parkube.parking.services import receipting
 from parkube.parking.services.audit import audit
 from tests.fakes.parking import FakeGarage, World, ok
 
@@ -32,6 +33,7 @@ async def test_what_is_written_down_stays(world: World, garage: FakeGarage) -> N
     await garage.scan(booking["grant"], "entry")
     await garage.scan(booking["grant"], "exit")
     ok(await world.call(booking, "POST", "/pay"))
+    await receipting.name_buyer(world.platform, booking["id"], "Bakker BV", "Dam 1, Amsterdam", "NL", "NL001")
     for table in schema.APPEND_ONLY:
         for what in (f"DELETE FROM {table}", f"UPDATE {table} SET {schema.metadata.tables[table].c[0].name} = NULL"):
             with pytest.raises(ParkingError):

@@ -111,7 +111,11 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Booking:
-    """A bay promised to a driver. Amounts are minor units of the price's currency."""
+    """A bay promised to a driver. Amounts are minor units of the price's currency.
+
+    charged_minor is what the stays came to; credited_minor is what discounts and refunds took off it, so that charging
+    again after a late exit does not charge what was given back. paid_minor is what we keep of what was paid.
+    """
 
     id: str
     garage_id: str
@@ -130,10 +134,12 @@ class Booking:
     idempotency_key: str | None = None
     charged_minor: int = 0
     paid_minor: int = 0
+    credited_minor: int = 0
+    person_id: str | None = None
 
     @property
     def due_minor(self) -> int:
-        return self.charged_minor - self.paid_minor
+        return self.charged_minor - self.credited_minor - self.paid_minor
 
     def taken(self, now: datetime) -> Window | None:
         """The window in which this booking holds a bay, if it does; an overstay holds it a while longer than now."""

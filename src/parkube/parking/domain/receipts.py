@@ -1,16 +1,26 @@
-"""A receipt: what was paid for, VAT apart. Data, not a document."""
+"""A receipt, an invoice, a credit note: what was paid for or given back, VAT apart. Data, not a document.
+
+A receipt becomes a VAT invoice by its buyer's details, under the same number: the VAT of a stay is said once.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from parkube.parking.domain.tariffs import Line
+
+RECEIPT: Final = "receipt"
+CREDIT_NOTE: Final = "credit_note"
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Numbers follow one another without a gap. Amounts are minor units, VAT included in total."""
+    """Numbers follow one another without a gap. Amounts are minor units, VAT included in total.
+
+    A credit note's amounts are negative, and refers_to is the number of what it takes back.
+    """
 
     number: int
     booking_id: str
@@ -24,3 +34,27 @@ class Receipt:
     vat_percent: str
     currency: str
     payment_ref: str
+    kind: str = RECEIPT
+    refers_to: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Buyer:
+    """To whom a receipt is an invoice. vat_number is theirs, where they have one."""
+
+    receipt_number: int
+    name: str
+    address: str
+    country: str
+    vat_number: str
+    at: datetime
+
+
+def vat_of_part(part_minor: int, total_minor: int, vat_minor: int, vat_given_back: int = 0) -> int:
+    """The VAT in a part of a total, rounded half up; the last part takes what is left, so that all parts add up.
+
+    vat_given_back is what the parts before took, and part_minor the sum of all parts up to this one.
+    """
+    if part_minor >= total_minor:
+        return vat_minor - vat_given_back
+    return (2 * part_minor * vat_minor + total_minor) // (2 * total_minor) - vat_given_back

@@ -14,12 +14,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from parkube.parking.domain import charging, ledger
+from parkube.parking.domain import charging
 from parkube.parking.domain import sessions as stays
 from parkube.parking.domain.bookings import Booking, Move, State, moved
 from parkube.parking.domain.garages import GateEvent, Link
 from parkube.parking.domain.sessions import Session, SessionState
-from parkube.parking.services import news
+from parkube.parking.services import books, news
 from parkube.parking.services.links import Connection
 from parkube.parking.services.platform import Platform
 from parkube.parking.services.ports import Transaction
@@ -185,10 +185,7 @@ async def _charge(transaction: Transaction, booking: Booking, session: Session, 
     more = gross - booking.charged_minor
     if more > 0:
         vat_before = await _vat_charged(transaction, booking)
-        entry = ledger.charged(
-            booking.id, booking.garage_id, more, vat - vat_before, booking.price.currency, session.exited_at, reference
-        )
-        await transaction.post(entry)
+        await books.charge(transaction, booking, more, vat - vat_before, session.exited_at, reference)
         if state is State.PAID:
             state = moved(state, Move.CHARGED_AGAIN)
     booking = replace(booking, state=state, charged_minor=booking.charged_minor + max(0, more))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from parkube.parking.domain.bookings import OVERSTAY_AHEAD, Move, State, moved
-from parkube.parking.services import journal, news
+from parkube.parking.services import journal, news, orders
 from parkube.parking.services.importing import GARAGES_CHANGED
 from parkube.parking.services.platform import Platform
 from parkube.parking.services.verification import value_of
@@ -48,6 +48,7 @@ async def tick(platform: Platform) -> None:
     """Once a minute. Again is nothing."""
     await journal.soft_close(platform)
     await expire(platform)
+    await orders.tick(platform)
     now = platform.clock()
     async with platform.database.reading() as transaction:
         for booking in await transaction.overstaying(now + OVERSTAY_AHEAD):

@@ -1,84 +1,87 @@
-"""Paying for a stay, and the receipt. The provider is asked outside any transaction, by a key that pays once."""
+"""Paying for a stay: ahead of it, or when it is over; and the receipt. What happens at the provider is in orders."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from parkube.parking.domain import charging, ledger
-from parkube.parking.domain.bookings import Booking, Move, State, moved
-from parkube.parking.domain.errors import NotFound
-from parkube.parking.domain.receipts import Receipt
-from parkube.parking.domain.tariffs import Line
-from parkube.parking.services import news
+from parkube.parking.domain.bookings import Move, State, moved
+from parkube.parking.domain.errors import Conflict, NotFound
+from parkube.parking.domain.payments import Order, OrderState, PaymentRefused
+from parkube.parking.domain.receipts import RECEIPT, Receipt
+from parkube.parking.services import orders
 from parkube.parking.services.booking import find, locked
 from parkube.parking.services.platform import Platform
-from parkube.parking.services.ports import Payment, Transaction
+from parkube.parking.services.receipting import receipt_for
+
+CARD = "card"
 
 
-async def pay(platform: Platform, booking_id: str, secret: str) -> Receipt:
-    """Pays what is due. Paid already is the receipt there was. Raises Conflict before the stay is over."""
+async def pay(
+    platform: Platform, booking_id: str, secret: str, method: str = CARD, return_url: str = ""
+) -> Receipt | Order:
+    """Pays what is due. Paid already is the receipt there was; where the driver must confirm it first, the order.
+
+    Raises Conflict before the stay is over, PaymentRefused, Unavailable where nobody knows yet whether it was taken.
+    """
     booking = await find(platform, booking_id, secret)
     if booking.state is State.PAID:
         return await receipt(platform, booking_id, secret)
     moved(booking.state, Move.PAY)
-    due = booking.due_minor
-    payment: Payment | None = None
-    if due > 0:
-        key = f"{booking.id}:{booking.charged_minor}"
-        payment = await platform.payments.pay(key, due, booking.price.currency, f"Parking {booking.id}")
+    booking = await orders.settle(platform, booking_id)
+    if booking.state is State.PAID:
+        return await receipt(platform, booking_id, secret)
     async with platform.database.writing() as transaction:
         booking = await locked(platform, transaction, booking_id, secret)
         if booking.state is State.PAID:  # the same payment was recorded while we asked
             return (await transaction.receipts(booking_id))[-1]
-        made = await _record(platform, transaction, booking, payment)
-        booking = replace(
-            booking,
-            paid_minor=booking.paid_minor + (payment.amount_minor if payment else 0),
-        )
-        if booking.due_minor == 0:
+        if booking.due_minor <= 0:
             booking = replace(booking, state=moved(booking.state, Move.PAY))
-        await transaction.save_booking(booking)
-    news.booking(platform, booking)
-    return made
+            await transaction.save_booking(booking)
+            return await receipt_for(platform, transaction, booking, "")
+        order = await orders.prepare(platform, transaction, booking, booking.due_minor, method, ahead=False)
+    order = await orders.start(platform, order, return_url)
+    if order.state is OrderState.CAPTURED:
+        return await receipt(platform, booking_id, secret)
+    if order.state is OrderState.FAILED:
+        raise PaymentRefused("the payment was not made, try another way")
+    return order
+
+
+async def pay_ahead(
+    platform: Platform, booking_id: str, secret: str, method: str = CARD, return_url: str = ""
+) -> Order:
+    """Holds the price before the stay; with a method that cannot be held (iDEAL) it is paid, and the rest goes back.
+
+    Raises Conflict once the stay is over, PaymentRefused, Unavailable.
+    """
+    async with platform.database.writing() as transaction:
+        booking = await locked(platform, transaction, booking_id, secret)
+        if booking.state not in (State.BOOKED, State.ENTERED):
+            raise Conflict("the stay is over: pay what is due", code="wrong_state")
+        known = [
+            o for o in await transaction.orders(booking.id) if o.state in (OrderState.AUTHORISED, OrderState.CAPTURED)
+        ]
+        if known:
+            return known[-1]
+        if booking.price.minor <= 0:
+            raise Conflict("there is nothing to pay", code="nothing_due")
+        order = await orders.prepare(platform, transaction, booking, booking.price.minor, method, ahead=True)
+    order = await orders.start(platform, order, return_url)
+    if order.state is OrderState.FAILED:
+        raise PaymentRefused("the payment was not made, try another way")
+    return order
 
 
 async def receipt(platform: Platform, booking_id: str, secret: str) -> Receipt:
     """The latest receipt of a booking. Raises NotFound before it is paid."""
-    await find(platform, booking_id, secret)
-    async with platform.database.reading() as transaction:
-        known = await transaction.receipts(booking_id)
+    known = [one for one in await documents(platform, booking_id, secret) if one.kind == RECEIPT]
     if not known:
         raise NotFound("there is no receipt, the booking is not paid")
     return known[-1]
 
 
-async def _record(platform: Platform, transaction: Transaction, booking: Booking, payment: Payment | None) -> Receipt:
-    now = platform.clock()
-    if payment is not None:
-        entry = ledger.paid(
-            booking.id, payment.provider, payment.amount_minor, payment.currency, now, payment.reference
-        )
-        await transaction.post(entry)
-    session = await transaction.session(booking.id)
-    exited_at = session.exited_at if session else None
-    lines = charging.charge(booking, exited_at) if exited_at else booking.lines
-    before = await transaction.receipts(booking.id)
-    if before:
-        lines = (*lines, Line("Paid before", -sum(r.total_minor for r in before), -sum(r.vat_minor for r in before)))
-    total, vat = charging.sum_of(lines)
-    return await transaction.add_receipt(
-        Receipt(
-            number=0,
-            booking_id=booking.id,
-            garage_id=booking.garage_id,
-            issued_at=now,
-            entered_at=session.entered_at if session else None,
-            exited_at=exited_at,
-            lines=lines,
-            total_minor=total,
-            vat_minor=vat,
-            vat_percent=str(booking.tariff.vat_percent),
-            currency=booking.price.currency,
-            payment_ref=payment.reference if payment else "",
-        )
-    )
+async def documents(platform: Platform, booking_id: str, secret: str) -> list[Receipt]:
+    """Every receipt and credit note of a booking, in the order of their numbers."""
+    await find(platform, booking_id, secret)
+    async with platform.database.reading() as transaction:
+        return list(await transaction.receipts(booking_id))

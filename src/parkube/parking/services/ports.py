@@ -14,10 +14,10 @@ from typing import Protocol
 
 from parkube.parking.domain.bookings import Booking, Quote
 from parkube.parking.domain.garages import Command, Garage, GateEvent, Link, Verification
-from parkube.parking.domain.ledger import Entry
-from parkube.parking.domain.receipts import Receipt
 from parkube.parking.domain.sessions import Session
 from parkube.parking.domain.times import Window
+from parkube.parking.services.ports_money import MoneyTransaction
+from parkube.parking.services.ports_people import PeopleTransaction
 
 Clock = Callable[[], datetime]
 """Now, aware and in UTC."""
@@ -25,7 +25,7 @@ NewId = Callable[[str], str]
 """new_id(prefix): an identifier that nobody can guess."""
 
 
-class Transaction(Protocol):
+class Transaction(MoneyTransaction, PeopleTransaction, Protocol):
     """The platform's records, inside one transaction."""
 
     async def setting(self, name: str) -> str | None: ...
@@ -79,15 +79,6 @@ class Transaction(Protocol):
     async def add_verification(self, verification: Verification) -> None: ...
     async def latest_verifications(self) -> Sequence[Verification]: ...
 
-    async def post(self, entry: Entry) -> None:
-        """Writes an entry to the ledger. (kind, reference) twice is an error of the database."""
-
-    async def entries(self, booking_id: str | None = None) -> Sequence[Entry]: ...
-    async def add_receipt(self, receipt: Receipt) -> Receipt:
-        """The receipt with the next number."""
-
-    async def receipts(self, booking_id: str | None = None) -> Sequence[Receipt]: ...
-
 
 class Database(Protocol):
     """Where transactions come from. Raises Unavailable when it does not answer."""
@@ -108,23 +99,6 @@ class Signer(Protocol):
     def sign(self, message: bytes) -> bytes: ...
     def secret_of(self, purpose: str) -> str:
         """A secret that only this platform can derive, the same each time: a bearer token for one thing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Payment:
-    """Money a provider has taken. reference is the provider's."""
-
-    provider: str
-    reference: str
-    amount_minor: int
-    currency: str
-
-
-class Payments(Protocol):
-    """A payment provider. The same key twice takes the money once and answers the same."""
-
-    async def pay(self, key: str, amount_minor: int, currency: str, description: str) -> Payment:
-        """Takes the money. Raises PaymentRefused, or Unavailable when it is not known whether it was taken."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from parkube.parking.adapters.database import tables_money, tables_people  # noqa: F401 (the schema is whole)
 from parkube.parking.adapters.database.transaction import SqlTransaction
 from parkube.parking.domain.errors import Conflict, Invalid, Unavailable
 
@@ -58,8 +59,21 @@ class SqlDatabase:
     async def upgrade(self) -> None:
         """Brings the schema to this version's."""
         with _errors():
-            async with self._writer.begin() as connection:
-                await connection.run_sync(upgrade)
+            await self._foreign_keys("OFF")
+            try:
+                async with self._writer.begin() as connection:
+                    await connection.run_sync(upgrade)
+            finally:
+                await self._foreign_keys("ON")
+
+    async def _foreign_keys(self, to: str) -> None:
+        # SQLite changes a table by making it anew, which would take what refers to it along. Not inside a transaction:
+        # there the pragma is silently nothing. The writer has one connection, so this is the one that migrates.
+        if self._turn is None:
+            return
+        async with self._writer.connect() as connection:
+            raw = await connection.get_raw_connection()
+            await raw.driver_connection.execute(f"PRAGMA foreign_keys={to}")  # type: ignore[union-attr]
 
     async def close(self) -> None:
         await self._reader.dispose()
@@ -91,6 +105,8 @@ def upgrade(connection: Connection) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent.parent / "migrations"))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+    if connection.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+        raise Invalid("the database holds rows that refer to nothing: restore it from before this version")
 
 
 def _address(url: str) -> URL:

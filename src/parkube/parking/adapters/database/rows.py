@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 from sqlalchemy import RowMapping
@@ -15,6 +16,12 @@ from parkube.parking.domain.tariffs import Line, Tariff, read_tariff, write_tari
 from parkube.parking.domain.times import Window
 
 Row = dict[str, Any]
+
+
+def fields_of(record: Any) -> Row:
+    """A record whose fields are its table's columns, as a row; enumerations by their values."""
+    values = {name: getattr(record, name) for name in record.__dataclass_fields__}
+    return {name: value.value if isinstance(value, Enum) else value for name, value in values.items()}
 
 
 def lines_json(lines: tuple[Line, ...]) -> list[list[Any]]:
@@ -119,6 +126,8 @@ def booking_row(booking: Booking) -> Row:
         "idempotency_key": booking.idempotency_key,
         "charged_minor": booking.charged_minor,
         "paid_minor": booking.paid_minor,
+        "credited_minor": booking.credited_minor,
+        "person_id": booking.person_id,
     }
 
 
@@ -141,6 +150,8 @@ def booking_of(row: RowMapping) -> Booking:
         idempotency_key=row["idempotency_key"],
         charged_minor=row["charged_minor"],
         paid_minor=row["paid_minor"],
+        credited_minor=row["credited_minor"],
+        person_id=row["person_id"],
     )
 
 

@@ -119,6 +119,8 @@ bookings = Table(
     Column("idempotency_key", String(128), unique=True),
     Column("charged_minor", BigInteger, nullable=False),
     Column("paid_minor", BigInteger, nullable=False),
+    Column("credited_minor", BigInteger, nullable=False, server_default="0"),
+    Column("person_id", String(64), index=True),
     CheckConstraint("ends_at > starts_at", name="window"),
     CheckConstraint("paid_minor <= charged_minor", name="not_overpaid"),
     Index("ix_bookings_holding", "garage_id", "state", "ends_at"),
@@ -197,19 +199,21 @@ ledger_entries = Table(
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("kind", String(16), nullable=False),
     Column("reference", String(160), nullable=False),
-    Column("booking_id", ForeignKey("bookings.id"), nullable=False, index=True),
+    Column("booking_id", ForeignKey("bookings.id"), index=True),
     Column("at", Moment, nullable=False),
     Column("currency", String(3), nullable=False),
     Column("text", Text, nullable=False),
     Column("corrects", ForeignKey("ledger_entries.id")),
+    Column("total_minor", BigInteger, nullable=False),
     Index("uq_ledger_entries_kind_reference", "kind", "reference", unique=True),
 )
 
-# A row is a move from one account to another: what does not balance cannot be written down.
+# A row is a move from one account to another: what does not balance cannot be written down. That an entry's moves come
+# to its total, no more and no less, is checked by triggers.
 ledger_moves = Table(
     "ledger_moves",
     metadata,
-    Column("entry_id", ForeignKey("ledger_entries.id"), primary_key=True),
+    Column("entry_id", ForeignKey("ledger_entries.id", deferrable=True, initially="DEFERRED"), primary_key=True),
     Column("line", Integer, primary_key=True),
     Column("debit", String(96), nullable=False, index=True),
     Column("credit", String(96), nullable=False, index=True),
@@ -227,6 +231,10 @@ payments = Table(
     Column("currency", String(3), nullable=False),
     Column("description", Text, nullable=False),
     Column("at", Moment, nullable=False),
+    Column("state", String(16), nullable=False, server_default="captured"),
+    Column("captured_minor", BigInteger, nullable=False, server_default="0"),
+    Column("refunds", JSON),
+    Column("url", Text),
 )
 
 receipts = Table(
@@ -244,7 +252,9 @@ receipts = Table(
     Column("vat_percent", String(16), nullable=False),
     Column("currency", String(3), nullable=False),
     Column("payment_ref", String(96), nullable=False),
+    Column("kind", String(16), nullable=False, server_default="receipt"),
+    Column("refers_to", Integer),
 )
 
-APPEND_ONLY = ("ledger_entries", "ledger_moves", "gate_events", "receipts")
+APPEND_ONLY = ("ledger_entries", "ledger_moves", "gate_events", "receipts", "buyers", "trail")
 """Tables whose rows the database itself refuses to change or delete."""

@@ -16,19 +16,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from parkube.parking.adapters.database import rows
 from parkube.parking.adapters.database import schema as t
+from parkube.parking.adapters.database.records_money import MoneyRecords
+from parkube.parking.adapters.database.records_orders import OrderRecords
+from parkube.parking.adapters.database.records_people import PeopleRecords
 from parkube.parking.domain.bookings import OVERSTAY_AHEAD, Booking, Quote, State
 from parkube.parking.domain.garages import Command, Garage, GateEvent, Link, Verification
-from parkube.parking.domain.ledger import Entry, Move
-from parkube.parking.domain.receipts import Receipt
 from parkube.parking.domain.sessions import Session, SessionState
 from parkube.parking.domain.times import Window
 
 _HOLDS = (State.BOOKED.value, State.ENTERED.value)
 _BATCH = 500
-_RECEIPTS_LOCK = 0x7061726B  # any number, the same everywhere: whoever numbers receipts waits for it
 
 
-class SqlTransaction:
+class SqlTransaction(MoneyRecords, OrderRecords, PeopleRecords):
     """One transaction on one connection."""
 
     def __init__(self, connection: AsyncConnection) -> None:
@@ -80,7 +80,10 @@ class SqlTransaction:
         changed = update(t.bookings).where(t.bookings.c.id == booking.id)
         await self._connection.execute(
             changed.values(
-                state=booking.state.value, charged_minor=booking.charged_minor, paid_minor=booking.paid_minor
+                state=booking.state.value,
+                charged_minor=booking.charged_minor,
+                paid_minor=booking.paid_minor,
+                credited_minor=booking.credited_minor,
             )
         )
 
@@ -179,55 +182,6 @@ class SqlTransaction:
         latest = select(func.max(t.verifications.c.id)).group_by(t.verifications.c.garage_id)
         wanted = select(t.verifications).where(t.verifications.c.id.in_(latest))
         return [rows.verification_of(row) for row in (await self._connection.execute(wanted)).mappings()]
-
-    # money
-    async def post(self, entry: Entry) -> None:
-        if not entry.moves:
-            return
-        row = {
-            "kind": entry.kind,
-            "reference": entry.reference,
-            "booking_id": entry.booking_id,
-            "at": entry.at,
-            "currency": entry.currency,
-            "text": entry.text,
-            "corrects": entry.corrects,
-        }
-        entry_id = await self._connection.scalar(insert(t.ledger_entries).values(row).returning(t.ledger_entries.c.id))
-        moves = [
-            {"entry_id": entry_id, "line": line, "debit": m.debit, "credit": m.credit, "amount_minor": m.amount_minor}
-            for line, m in enumerate(entry.moves)
-        ]
-        await self._connection.execute(insert(t.ledger_moves), moves)
-
-    async def entries(self, booking_id: str | None = None) -> Sequence[Entry]:
-        e, m = t.ledger_entries, t.ledger_moves
-        wanted = select(e, m.c.debit, m.c.credit, m.c.amount_minor).join(m, m.c.entry_id == e.c.id)
-        if booking_id is not None:
-            wanted = wanted.where(e.c.booking_id == booking_id)
-        found: dict[int, tuple[Any, list[Move]]] = {}
-        for row in (await self._connection.execute(wanted.order_by(e.c.id, m.c.line))).mappings():
-            moves = found.setdefault(row["id"], (row, []))[1]
-            moves.append(Move(row["debit"], row["credit"], row["amount_minor"]))
-        fields = ("kind", "reference", "booking_id", "at", "currency", "text", "corrects")
-        return [Entry(moves=tuple(moves), **{f: row[f] for f in fields}) for row, moves in found.values()]
-
-    async def add_receipt(self, receipt: Receipt) -> Receipt:
-        if self._postgres:
-            await self._connection.execute(select(func.pg_advisory_xact_lock(_RECEIPTS_LOCK)))
-        last = await self._connection.scalar(select(func.coalesce(func.max(t.receipts.c.number), 0)))
-        row = rows.receipt_row(receipt) | {"number": int(last or 0) + 1}
-        await self._connection.execute(insert(t.receipts), row)
-        return Receipt(**{**row, "lines": receipt.lines})
-
-    async def receipts(self, booking_id: str | None = None) -> Sequence[Receipt]:
-        wanted = select(t.receipts).order_by(t.receipts.c.number)
-        if booking_id is not None:
-            wanted = wanted.where(t.receipts.c.booking_id == booking_id)
-        return [rows.receipt_of(row) for row in (await self._connection.execute(wanted)).mappings()]
-
-    async def _one(self, wanted: Select[Any]) -> Any:
-        return (await self._connection.execute(wanted)).mappings().one_or_none()
 
     async def _booking(self, wanted: Select[Any]) -> Booking | None:
         row = await self._one(wanted)

@@ -151,9 +151,30 @@ class OpenAnswer(Shape):
     code: str | None = None
 
 
-class Receipt(Shape):
-    """What was paid for, VAT included and apart."""
+class PayAsked(Shape):
+    """How to pay, and where the driver comes back to after confirming it at the bank."""
 
+    method: str = Field(default="card", pattern="^[a-z_]{2,32}$")
+    return_url: str = Field(default="", max_length=2000)
+
+
+class Order(Shape):
+    """A payment on its way. `url` is where the driver confirms it, null where nothing is to be confirmed."""
+
+    id: str
+    state: Literal["asked", "pending", "authorised", "captured", "cancelled", "failed"]
+    method: str
+    amount_cents: int
+    captured_cents: int
+    currency: str
+    url: str | None
+
+
+class Receipt(Shape):
+    """What was paid for, VAT included and apart. A credit note's amounts are negative, it refers to a receipt."""
+
+    kind: Literal["receipt", "credit_note"]
+    refers_to: int | None
     number: int
     booking_id: str
     garage: GarageOfBooking

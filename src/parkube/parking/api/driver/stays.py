@@ -10,8 +10,19 @@ from starlette.responses import Response
 from parkube.parking.api import events
 from parkube.parking.api.answers import answer, bearer, platform_of
 from parkube.parking.api.driver import views
-from parkube.parking.api.driver.shapes import Booking, BookingAsked, OpenAnswer, OpenAsked, Quote, QuoteAsked, Receipt
+from parkube.parking.api.driver.shapes import (
+    Booking,
+    BookingAsked,
+    OpenAnswer,
+    OpenAsked,
+    Order,
+    PayAsked,
+    Quote,
+    QuoteAsked,
+    Receipt,
+)
 from parkube.parking.domain.bookings import Booking as BookingRecord
+from parkube.parking.domain.payments import Order as OrderRecord
 from parkube.parking.services import booking as bookings
 from parkube.parking.services import gates, paying
 from parkube.parking.services.live import BOOKING, GARAGE, News
@@ -66,11 +77,22 @@ async def open_gate(request: Request, booking_id: str, asked: OpenAsked) -> Resp
     )
 
 
-@router.post("/bookings/{booking_id}/pay", response_model=Receipt)
-async def pay(request: Request, booking_id: str) -> Response:
-    """Pays what is due after the stay. Paid already is the same receipt."""
-    platform = platform_of(request)
-    return answer(views.receipt(platform, await paying.pay(platform, booking_id, bearer(request))))
+@router.post("/bookings/{booking_id}/pay", response_model=Receipt, responses={202: {"model": Order}})
+async def pay(request: Request, booking_id: str, asked: PayAsked | None = None) -> Response:
+    """Pays what is due after the stay. Paid already is the same receipt; 202 where the driver confirms it at `url`."""
+    platform, how = platform_of(request), asked or PayAsked()
+    made = await paying.pay(platform, booking_id, bearer(request), how.method, how.return_url)
+    if isinstance(made, OrderRecord):
+        return answer(views.order(made), 202)
+    return answer(views.receipt(platform, made))
+
+
+@router.post("/bookings/{booking_id}/prepay", response_model=Order)
+async def prepay(request: Request, booking_id: str, asked: PayAsked | None = None) -> Response:
+    """Holds the price before the stay, or takes it where the method cannot hold; what is not needed goes back."""
+    how = asked or PayAsked()
+    made = await paying.pay_ahead(platform_of(request), booking_id, bearer(request), how.method, how.return_url)
+    return answer(views.order(made))
 
 
 @router.get("/bookings/{booking_id}/receipt", response_model=Receipt)

@@ -6,6 +6,7 @@ from typing import Any
 
 from parkube.parking.adapters.qr import qr_svg
 from parkube.parking.domain.bookings import Booking, Quote
+from parkube.parking.domain.payments import Order
 from parkube.parking.domain.receipts import Receipt
 from parkube.parking.domain.sessions import Session
 from parkube.parking.domain.tariffs import Line, tariff_words
@@ -118,6 +119,8 @@ def booking(platform: Platform, made: Booking, session: Session | None) -> dict[
 def receipt(platform: Platform, made: Receipt) -> dict[str, Any]:
     """shapes.Receipt"""
     return {
+        "kind": made.kind,
+        "refers_to": made.refers_to,
         "number": made.number,
         "booking_id": made.booking_id,
         "garage": garage(platform, made.garage_id),
@@ -130,6 +133,19 @@ def receipt(platform: Platform, made: Receipt) -> dict[str, Any]:
         "vat_percent": made.vat_percent,
         "net_cents": made.total_minor - made.vat_minor,
         "currency": made.currency,
+    }
+
+
+def order(made: Order) -> dict[str, Any]:
+    """shapes.Order"""
+    return {
+        "id": made.id,
+        "state": made.state.value,
+        "method": made.method,
+        "amount_cents": made.amount_minor,
+        "captured_cents": made.captured_minor,
+        "currency": made.currency,
+        "url": made.url,
     }
 
 

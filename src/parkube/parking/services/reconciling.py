@@ -1,0 +1,42 @@
+"""Reconciliation: a provider's settlement against the ledger, and what it brought, written down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from parkube.parking.domain import ledger
+from parkube.parking.domain.reconciliation import IN_THE_LEDGER, Reconciled, Settled, compare, rows_of
+from parkube.parking.services import trail
+from parkube.parking.services.platform import Platform
+
+
+async def reconcile(
+    platform: Platform, provider: str, rows: Sequence[Settled], since: datetime, until: datetime
+) -> Reconciled:
+    """What does not match between a settlement's rows and the ledger's of that time (half open). Changes nothing."""
+    async with platform.database.reading() as transaction:
+        entries = await transaction.entries_of_kinds(IN_THE_LEDGER, since, until)
+    return compare(rows_of(entries, provider), rows)
+
+
+async def book_settlement(platform: Platform, provider: str, settlement_id: str, found: Reconciled) -> int:
+    """Posts what a settlement brought to the bank, less the provider's fees. The same settlement again is nothing.
+
+    Mismatches do not hold it up: the money is there, and what does not match stays in the provider's account. Returns
+    how many entries were written.
+    """
+    written = 0
+    async with platform.database.writing() as transaction:
+        now = platform.clock()
+        for currency, (gross, fees) in sorted(found.totals.items()):
+            reference = f"{provider}:{settlement_id}:{currency}"
+            if await transaction.entry_of("settlement", reference) is not None:
+                continue
+            entry = ledger.settlement(provider, gross, fees, currency, now, reference)
+            if await transaction.post(entry) is not None:
+                written += 1
+                await trail.note(
+                    platform, transaction, "settlement", reference, None, gross_minor=gross, fees_minor=fees
+                )
+    return written
