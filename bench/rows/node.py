@@ -16,6 +16,20 @@ from parkube.nodeagent.runtime.pause import architecture, oci_image
 
 IMAGE = "docker.io/parkube/idle:1"
 BUSYBOX = Path("/bin/busybox")
+TOGETHER = 30
+MANY = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: many, namespace: default}}
+spec:
+  replicas: {count}
+  selector: {{matchLabels: {{app: many}}}}
+  template:
+    metadata: {{labels: {{app: many}}}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers: [{{name: idle, image: "{image}", command: [/bin/busybox, sleep, "100000"]}}]
+"""
 POD = """
 apiVersion: v1
 kind: Pod
@@ -60,6 +74,7 @@ def _measure(cluster: Cluster, quick: bool) -> list[Figure]:
     memory = pss_mib(pid), pss_mib(agent)
     resident = rss_mib(pid), rss_mib(agent)
     ready = [_apply_to_ready(cluster, api, f"ready-{number}") for number in range(3 if quick else 7)]
+    together = _many(cluster, api)
     idle = (
         f"{settle:.0f} s after apply, explain, discovery and the CRDs of deploy/base, over {watched:.0f} s, with a "
         f"node and one pod; resident, what others share counted in full, {resident[0]:.0f} and {resident[1]:.0f} MiB; "
@@ -73,6 +88,10 @@ def _measure(cluster: Cluster, quick: bool) -> list[Figure]:
         Figure(
             "`kubectl apply` to Ready, image present", median(ready), "s", 2,
             note=f"the median of {len(ready)}, the slowest {max(ready):.2f} s; kubectl's own start included",
+        ),
+        Figure(
+            f"{TOGETHER} pods of one Deployment started on one real node, until all are Ready", together, "s", 30,
+            note="from `kubectl apply`; server, node, containerd and the containers share the two cores",
         ),
     ]  # fmt: skip
 
@@ -92,6 +111,14 @@ def _apply_to_ready(cluster: Cluster, api: Api, name: str) -> float:
     began = time.monotonic()
     cluster.kubectl("apply", "-f", "-", stdin=manifest)
     until(f"pod {name}", lambda: _pod_ready(api, name), 60)
+    return time.monotonic() - began
+
+
+def _many(cluster: Cluster, api: Api) -> float:
+    began = time.monotonic()
+    cluster.kubectl("apply", "-f", "-", stdin=MANY.format(count=TOGETHER, image=IMAGE))
+    path = "/apis/apps/v1/namespaces/default/deployments/many"
+    until(f"{TOGETHER} pods", lambda: api.ask("GET", path)["status"].get("readyReplicas") == TOGETHER, 120)
     return time.monotonic() - began
 
 

@@ -12,6 +12,7 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,11 +24,11 @@ from parkube.controlplane.registry.kinds import builtin_catalogue
 from parkube.controlplane.registry.operations import ListOptions, Registry, WatchItem, WatchOptions
 from parkube.controlplane.registry.resource import Context, Resource
 from parkube.controlplane.storage.sqlite import SqliteStore
-from parkube.kubeapi.client import GVR, LEASES, PODS
+from parkube.kubeapi.client import GVR, LEASES, PODS, SERVICES
 from parkube.kubeapi.errors import Obj
 from parkube.kubeapi.selectors import FieldSelector
 
-NODES, LEASES_RENEWED, POD_COUNT, COMMITS, WRITERS = 1000, 20_000, 5000, 40_000, 64
+NODES, LEASES_RENEWED, POD_COUNT, COMMITS, WRITERS, FANNED = 1000, 20_000, 5000, 40_000, 64, 50
 
 
 _figures: list[tuple[str, float, str]] = []
@@ -137,6 +138,34 @@ async def deliveries(registry: Registry) -> None:
     say(f"all {len(page.items)} pods listed", (time.process_time() - start) * 1e3, "ms")
 
 
+async def fan_out(registry: Registry) -> None:
+    """One change that everybody watches: a Service, as every node's proxy sees it."""
+    services, ctx, heard = row(registry, SERVICES), Context(), [0]
+
+    def sink(items: Sequence[WatchItem]) -> None:
+        heard[0] += sum(len(item.line()) > 0 for item in items)
+
+    spec = {"ports": [{"port": 80}], "selector": {"app": "a"}}
+    await registry.create(
+        services, "default", {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": spec}, ctx
+    )
+    for _ in range(NODES):
+        options = WatchOptions(resource_version=str(registry.revision), send_initial_events=False)
+        registry.watch(services, "", options, sink)
+    start = time.process_time()
+    for number in range(FANNED):
+        await registry.mutate(services, "default", "a", partial(_labelled, str(number)), ctx)
+        await asyncio.sleep(0)
+    used = time.process_time() - start
+    assert heard[0] == FANNED * NODES, heard
+    say(f"watch fan-out: an event delivered, {NODES:,} watchers of it", used / FANNED / NODES * 1e6, "µs")
+
+
+def _labelled(value: str, obj: Obj) -> Obj:
+    obj["metadata"]["labels"] = {"number": value}
+    return obj
+
+
 def _running(obj: Obj) -> Obj:
     obj["status"] = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
     return obj
@@ -172,6 +201,7 @@ async def _measure() -> None:
         await registry.start()
         await renewals(registry)
         await deliveries(registry)
+        await fan_out(registry)
         await registry.close()
         await store.close()
         await commits(Path(folder) / "commits.db")
