@@ -21,6 +21,7 @@ from parkube.kubeapi.errors import NotFound, Obj, from_status
 from parkube.kubeapi.objects import copy
 from parkube.kubeapi.selectors import FieldSelector, LabelSelector
 
+MANAGER = "parkube"  # whom managedFields name for what the server itself writes
 OVERFLOW = 200_000  # events that may wait for one reader before it is sent back to list again
 
 
@@ -30,7 +31,7 @@ class LocalClient:
     def __init__(self, registry: Registry, special: Special | None = None, user: User = SYSTEM) -> None:
         self._registry = registry
         self._special = special or Special()
-        self._context = Context(user=user, field_validation="Ignore")
+        self._user = user
 
     def _row(self, gvr: GVR) -> Resource:
         row = self._registry.catalogue.get(gvr)
@@ -39,7 +40,7 @@ class LocalClient:
         return row
 
     def _ctx(self) -> Context:
-        return Context(user=self._context.user, field_validation="Ignore")
+        return Context(user=self._user, field_manager=MANAGER, field_validation="Ignore")
 
     async def get(self, gvr: GVR, name: str, namespace: str = "", *, subresource: str = "") -> Obj:
         """See `Client`."""
@@ -94,6 +95,9 @@ class LocalClient:
     ) -> Obj:  # fmt: skip
         """See `Client`."""
         row = self._row(gvr)
+        if kind is PatchType.APPLY:
+            config = patching.configuration(row, name, patch)
+            return (await self._registry.apply(row, namespace, name, config, self._ctx(), subresource, force=True))[0]
         change = patching.change(row, patching.kind_of(kind.value, row), patch)
         return await self._registry.mutate(row, namespace, name, change, self._ctx(), subresource)
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from parkube.controlplane.apiserver.http import Request
 from parkube.controlplane.registry.options import ListOptions, WatchOptions
 from parkube.controlplane.registry.resource import Context
-from parkube.kubeapi.errors import BadRequest, Cause, Invalid, Obj
+from parkube.kubeapi.errors import ApiError, BadRequest, Cause, Invalid, Obj, invalid
 from parkube.kubeapi.selectors import FieldSelector, LabelSelector
 
 _VALIDATION = ("", "Ignore", "Warn", "Strict")
-_DELETE_TEXT = ("propagationPolicy",)
+_MANAGER_MOST = 128
 
 
 def _integer(request: Request, name: str) -> int:
@@ -64,14 +66,41 @@ def watch_options(request: Request, name: str = "") -> WatchOptions:
 def context(request: Request) -> Context:
     """Who asks and how, for the registry."""
     query = request.query
-    if not query:
-        return Context(user=request.user)
+    manager = query.get("fieldManager", "")
+    if len(manager) > _MANAGER_MOST:
+        words = f"Too long: may not be more than {_MANAGER_MOST} bytes"
+        raise _of_options(request, Cause("FieldValueTooLong", words, "fieldManager"))
+    if not manager.isprintable():
+        words = f"Invalid value: {orjson.dumps(manager).decode()}: should only contain printable characters"
+        raise _of_options(request, Cause("FieldValueInvalid", words, "fieldManager"))
     return Context(
         user=request.user,
         dry_run=_dry_run(query.get("dryRun", "")),
-        field_manager=query.get("fieldManager", ""),
+        field_manager=manager or _agent(request),
         field_validation=_field_validation(query.get("fieldValidation", "")),
     )
+
+
+def _of_options(request: Request, cause: Cause) -> ApiError:
+    kind = {"POST": "CreateOptions", "PUT": "UpdateOptions", "DELETE": "DeleteOptions"}.get(request.method)
+    return invalid(kind or "PatchOptions", "meta.k8s.io", "", [cause])
+
+
+def _agent(request: Request) -> str:
+    """What a client that names no manager is called: its User-Agent up to the version."""
+    name = "".join(c for c in request.headers.get("user-agent", "").partition("/")[0] if c.isprintable())
+    return name[:_MANAGER_MOST] or "unknown"
+
+
+def force(request: Request, *, apply: bool) -> bool:
+    """Whether an apply takes fields from their managers. Raises Invalid for what only apply knows, or needs."""
+    if apply and not request.query.get("fieldManager"):
+        words = "Required value: is required for apply patch"
+        raise _of_options(request, Cause("FieldValueRequired", words, "fieldManager"))
+    if "force" in request.query and not apply:
+        words = "Forbidden: may not be specified for non-apply patch"
+        raise _of_options(request, Cause("FieldValueForbidden", words, "force"))
+    return request.flag("force")
 
 
 def delete_options(request: Request, body: Any) -> Obj:

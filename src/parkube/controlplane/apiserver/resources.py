@@ -22,6 +22,7 @@ from parkube.controlplane.registry.operations import Registry
 from parkube.controlplane.registry.options import ListResult
 from parkube.controlplane.registry.resource import Context, Resource
 from parkube.controlplane.registry.stored import Stored
+from parkube.kubeapi.client import PatchType
 from parkube.kubeapi.errors import BadRequest, MethodNotAllowed, NotFound, Obj
 
 _LATER = {"portforward": "port-forward is not in this version", "proxy": "the proxy is not in this version"}
@@ -105,7 +106,13 @@ class Resources:
         kind = request.headers.get("content-type", "")
         if at.verb == "patch":
             patch_kind = patching.kind_of(kind, row)
-            change = patching.change(row, patch_kind, decode(request.body, kind))
+            force, patch = params.force(request, apply=patch_kind is PatchType.APPLY), decode(request.body, kind)
+            if patch_kind is PatchType.APPLY and at.subresource != "scale":
+                config = patching.configuration(row, at.name, patch)
+                registry = self._registry
+                obj, new = await registry.apply(row, namespace, at.name, config, context, at.subresource, force=force)
+                return self._written(shape, row, obj, request, context, 201 if new else 200)
+            change = patching.change(row, patch_kind, patch)
             obj = await self._registry.mutate(row, namespace, at.name, change, context, at.subresource)
             return self._written(shape, row, obj, request, context, 200)
         obj = self._body(row, at.subresource, decode(request.body, kind))

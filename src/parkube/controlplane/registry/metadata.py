@@ -98,8 +98,11 @@ def carry_over(new: Obj, old: Obj) -> None:
             new.pop(field, None)
         else:
             new[field] = value
-    for field in ("managedFields", "selfLink"):
-        new.pop(field, None)
+    new.pop("selfLink", None)
+    if old.get("managedFields"):
+        new["managedFields"] = old["managedFields"]
+    else:
+        new.pop("managedFields", None)
 
 
 def faults(obj: Obj, old: Obj | None, row: Resource) -> list[Cause]:

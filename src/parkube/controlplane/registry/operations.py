@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 
-from parkube.controlplane.registry import deletion, metadata, scale, schemas
+from parkube.controlplane.registry import deletion, managed, metadata, scale, schemas
 from parkube.controlplane.registry.cache import Hint, ResourceCache
 from parkube.controlplane.registry.caches import Caches
 from parkube.controlplane.registry.catalogue import Catalogue
@@ -25,6 +25,7 @@ from parkube.controlplane.registry.stored import Stored, encode, fields_of
 from parkube.controlplane.registry.watching import Sink, Subscription, WatchItem
 from parkube.controlplane.storage.port import RevisionMismatch, Store, StoreFull
 from parkube.kubeapi.errors import (
+    AlreadyExists,
     ApiError,
     BadRequest,
     Cause,
@@ -35,6 +36,7 @@ from parkube.kubeapi.errors import (
     invalid,
     not_found,
 )
+from parkube.kubeapi.objects import copy, rfc3339
 
 __all__ = ["ListOptions", "ListResult", "Registry", "Stored", "Subscription", "WatchItem", "WatchOptions"]
 
@@ -106,8 +108,12 @@ class Registry:
 
     # -- writing
 
-    async def create(self, r: Resource, namespace: str, obj: Obj, ctx: Context, subresource: str = "") -> Obj:
-        """Raises AlreadyExists, Invalid, BadRequest, Forbidden."""
+    async def create(
+        self, r: Resource, namespace: str, obj: Obj, ctx: Context, subresource: str = "", *,
+        entries: managed.Managed | None = None,
+    ) -> Obj:  # fmt: skip
+        """`entries`: the object's managedFields, when apply has made them. Raises AlreadyExists, Invalid, BadRequest,
+        Forbidden."""
         cache = self.caches.of(r)
         meta = metadata.prepare(obj, r, namespace)
         if meta.get("resourceVersion"):
@@ -122,6 +128,10 @@ class Registry:
             meta["name"] = metadata.generated_name(base, self._random_below)
         await self._admit("CREATE", r, subresource, namespace, meta.get("name") or "", obj, None, ctx)
         self._refuse(r, obj, missing + metadata.faults(obj, None, r) + r.strategy.validate(obj, None, subresource))
+        if entries is None:
+            self._track(r, obj, {}, (), ctx, subresource, create=True)
+        else:
+            _set_managed(obj, entries)
         for attempt in range(_NAMES if base else 1):
             if attempt:
                 meta["name"] = metadata.generated_name(base, self._random_below)
@@ -147,6 +157,7 @@ class Registry:
             raise BadRequest(f"the name of the object ({meta['name']}) does not match the name on the URL ({name})")
         meta["name"] = name
         wanted, uid = meta.get("resourceVersion"), meta.get("uid")
+        given = meta.pop("managedFields", None)
         missing = schemas.decode(r, obj, ctx)
         for _ in range(_ATTEMPTS):
             cache, stored = self._current(r, namespace, name)
@@ -155,8 +166,9 @@ class Registry:
             old = in_version(r, stored).object()
             deletion.check_preconditions(old, {"preconditions": {"uid": uid}}, r)
             new = obj if wanted else _shallow(obj)
+            base = managed.base_of(given, _managed(old), subresource)
             try:
-                return await self._replace(cache, r, stored, old, new, missing, ctx, subresource)
+                return await self._replace(cache, r, stored, old, new, missing, ctx, subresource, base)
             except RevisionMismatch:
                 if wanted:
                     raise conflict(r.gvr.resource, r.gvr.group, name) from None
@@ -180,13 +192,53 @@ class Registry:
             deletion.check_preconditions(old, {"preconditions": {"uid": meta.get("uid")}}, r)
             if meta.get("resourceVersion") not in (None, "", str(stored.revision)):
                 raise conflict(r.gvr.resource, r.gvr.group, name)
+            base = managed.base_of(meta.pop("managedFields", None), _managed(old), subresource)
             missing = schemas.decode(r, new, ctx)
             try:
-                written = await self._replace(cache, r, stored, old, new, missing, ctx, subresource)
+                written = await self._replace(cache, r, stored, old, new, missing, ctx, subresource, base)
             except RevisionMismatch:
                 continue
             return scale.scale_of(r, written) if subresource == "scale" else written
         raise conflict(r.gvr.resource, r.gvr.group, name)
+
+    async def apply(
+        self, r: Resource, namespace: str, name: str, config: Obj, ctx: Context, subresource: str = "", *,
+        force: bool = False,
+    ) -> tuple[Obj, bool]:  # fmt: skip
+        """Server-side apply; the object, and whether it is new. Raises ApplyConflict (unless `force`), and all that
+        `create` and `update` raise."""
+        uid = (config.get("metadata") or {}).get("uid")
+        for _ in range(_ATTEMPTS):
+            cache = self.caches.of(r)
+            stored = cache.items.get(r.key(namespace, name))
+            if stored is None and subresource:
+                raise not_found(r.gvr.resource, r.gvr.group, name)
+            if stored is None and uid:
+                why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+                raise conflict(r.gvr.resource, r.gvr.group, name, why)
+            old = in_version(r, stored).object() if stored else {"apiVersion": r.api_version, "kind": r.kind}
+            new, entries = managed.applied(
+                old, copy(config), managed.node_of(r), self._writer(r, ctx, subresource), force=force,
+                ignored=_not_written(r, subresource),
+            )  # fmt: skip
+            try:
+                if stored is None:
+                    return await self.create(r, namespace, new, ctx, entries=entries), True
+                return await self._applied(cache, r, stored, old, new, entries, ctx, subresource), False
+            except (RevisionMismatch, AlreadyExists):
+                continue
+        raise conflict(r.gvr.resource, r.gvr.group, name)
+
+    async def _applied(
+        self, cache: ResourceCache, r: Resource, stored: Stored, old: Obj, new: Obj, entries: managed.Managed,
+        ctx: Context, subresource: str,
+    ) -> Obj:  # fmt: skip
+        meta = metadata.prepare(new, r, stored.namespace)
+        deletion.check_preconditions(old, {"preconditions": {"uid": meta.get("uid")}}, r)
+        if meta.get("resourceVersion") not in (None, "", str(stored.revision)):
+            raise conflict(r.gvr.resource, r.gvr.group, stored.name)
+        missing = schemas.decode(r, new, ctx)
+        return await self._replace(cache, r, stored, old, new, missing, ctx, subresource, entries, applied=True)
 
     async def delete(self, r: Resource, namespace: str, name: str, options: Obj, ctx: Context) -> Obj:
         """The object while it lingers (grace, finalizers), else a Status Success. Raises NotFound, Conflict."""
@@ -232,9 +284,10 @@ class Registry:
 
     async def _replace(
         self, cache: ResourceCache, r: Resource, stored: Stored, old: Obj, new: Obj, missing: Sequence[Cause],
-        ctx: Context, subresource: str,
+        ctx: Context, subresource: str, entries: managed.Managed, *, applied: bool = False,
     ) -> Obj:  # fmt: skip
-        """`new` in place of `old`, which is `stored`. Raises RevisionMismatch when another writer was faster."""
+        """`new` in place of `old`, which is `stored`. `entries`: the managedFields to go on from, or, when `applied`,
+        those to be. Raises RevisionMismatch when another writer was faster."""
         strategy = r.strategy
         strategy.default(new)
         metadata.carry_over(new["metadata"], old["metadata"])
@@ -243,14 +296,34 @@ class Registry:
         await self._admit("UPDATE", r, subresource, stored.namespace, stored.name, new, old, ctx)
         faults = [*missing, *metadata.faults(new, old, r), *strategy.validate(new, old, subresource)]
         self._refuse(r, new, faults)
-        if new == old:
+        same = entries == _managed(old)
+        if new == old and same:
             return old
+        volatile = strategy.volatile(new, old) and same
+        if applied:
+            _set_managed(new, entries)
+        elif not volatile:
+            self._track(r, new, old, entries, ctx, subresource)
         if ctx.dry_run:
             return new
         if new["metadata"].get("deletionTimestamp") and deletion.gone_by_update(new, r):
             await self._remove(stored)
             return new
-        return await self._put(cache, r, stored.key, new, stored.revision, strategy.volatile(new, old))
+        return await self._put(cache, r, stored.key, new, stored.revision, volatile)
+
+    def _writer(self, r: Resource, ctx: Context, subresource: str) -> managed.Writer:
+        return managed.Writer(ctx.field_manager, r.api_version, subresource, rfc3339(self._clock()))
+
+    def _track(
+        self, r: Resource, new: Obj, old: Obj, base: Sequence[Obj], ctx: Context, subresource: str, *,
+        create: bool = False,
+    ) -> None:  # fmt: skip
+        """Note in `new` who manages what this write changes."""
+        entries = list(base)
+        if ctx.field_manager:
+            writer = self._writer(r, ctx, subresource)
+            entries = managed.updated(base, old, new, managed.node_of(r), writer, create=create)
+        _set_managed(new, entries)
 
     async def _put(
         self, cache: ResourceCache, r: Resource, key: str, obj: Obj, expected: int, volatile: bool = False
@@ -286,6 +359,25 @@ class Registry:
         if faults:
             named = obj["metadata"].get("name") or obj["metadata"].get("generateName") or ""
             raise invalid(r.kind, r.gvr.group, named, list(dict.fromkeys(faults)))
+
+
+def _managed(obj: Obj) -> managed.Managed:
+    found: managed.Managed = obj["metadata"].get("managedFields") or []
+    return found
+
+
+def _set_managed(obj: Obj, entries: managed.Managed) -> None:
+    if entries:
+        obj["metadata"]["managedFields"] = entries
+    else:
+        obj["metadata"].pop("managedFields", None)
+
+
+def _not_written(r: Resource, subresource: str) -> Obj | None:
+    """The fields that an endpoint does not write, at the top of an object."""
+    if subresource == "status":
+        return {"f:spec": {}}
+    return {"f:status": {}} if "status" in r.subresources else None
 
 
 def _shallow(obj: Obj) -> Obj:

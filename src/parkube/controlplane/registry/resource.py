@@ -31,7 +31,7 @@ class Context:
 
     user: User = SYSTEM
     dry_run: bool = False
-    field_manager: str = ""
+    field_manager: str = ""  # empty: nobody is noted as the manager of what is written
     field_validation: str = ""  # Strict, Warn, Ignore; empty: the server's default (Warn)
     warnings: list[str] = field(default_factory=list)  # sent back as Warning headers
 

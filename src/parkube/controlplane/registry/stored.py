@@ -15,7 +15,7 @@ from parkube.controlplane.registry.resource import FieldLabel
 from parkube.kubeapi.errors import BadRequest, Obj
 
 _METADATA = b'"metadata":{'
-_NOT_STORED = ("managedFields", "selfLink", "resourceVersion")
+_NOT_STORED = ("selfLink", "resourceVersion")
 _NO_LABELS: dict[str, str] = {}
 _SHARED_LABELS_MAX = 20_000
 _shared_labels: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}

@@ -12,6 +12,7 @@ from parkube.kubeapi.errors import Obj
 META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 PATCH_TYPES = (
     "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
 )  # fmt: skip
 
 
@@ -25,7 +26,7 @@ class Parameter(NamedTuple):
 
 def _patch_types(row: Resource) -> tuple[str, ...]:
     """Custom resources know no strategic merge; kubectl tries it wherever it is listed."""
-    return PATCH_TYPES[:2] if row.crd else PATCH_TYPES
+    return tuple(one for one in PATCH_TYPES if not (row.crd and "strategic" in one))
 
 
 class Operation(NamedTuple):

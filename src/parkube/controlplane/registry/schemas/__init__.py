@@ -14,7 +14,17 @@ from parkube.controlplane.registry.schemas.shapes import Findings, Shape
 from parkube.controlplane.registry.schemas.structural import Structural
 from parkube.kubeapi.errors import BadRequest, Cause, Obj
 
-__all__ = ["Findings", "Shape", "Structural", "decode", "decode_as", "shape", "shape_of_gvk", "structural"]
+__all__ = [
+    "Findings",
+    "Shape",
+    "Structural",
+    "decode",
+    "decode_as",
+    "object_meta",
+    "shape",
+    "shape_of_gvk",
+    "structural",
+]
 
 _OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 _compiler = Compiler()
@@ -49,6 +59,11 @@ def shape(resource: Resource) -> Shape | None:
     return shape_of_gvk(resource.gvr.group, resource.gvr.version, resource.kind)
 
 
+def object_meta() -> Shape:
+    """The shape of every kind's `metadata`."""
+    return _compiler.get(_OBJECT_META) or _compiler.compile(_OBJECT_META, generated.definitions())
+
+
 def decode(resource: Resource, obj: Obj, context: Context) -> list[Cause]:
     """Bring `obj` into its kind's form, in place: nulls and unknown fields go, quantities become canonical.
 
@@ -78,7 +93,7 @@ def decode_as(gvk: tuple[str, str, str], obj: Obj, context: Context) -> list[Cau
 
 
 def _clean_metadata(obj: Obj, kind: str, found: Findings) -> None:
-    known = _compiler.get(_OBJECT_META) or _compiler.compile(_OBJECT_META, generated.definitions())
+    known = object_meta()
     metadata = obj.get("metadata")
     if metadata is not None and not known.fast(metadata):
         known.clean(metadata, "metadata", "metadata", kind, found)

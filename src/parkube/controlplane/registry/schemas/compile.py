@@ -56,6 +56,7 @@ class Compiler:
             self._shapes[name] = shape
             return shape
         new = ObjectShape(_go(name), name.rsplit(".", 1)[1])
+        new.map_type = body.get("x-kubernetes-map-type", "")
         self._shapes[name] = new
         fields = {key: self._node(value, definitions) for key, value in body["properties"].items()}
         new.fields.update(fields)

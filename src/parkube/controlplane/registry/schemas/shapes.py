@@ -42,13 +42,13 @@ def _word(value: Any) -> str:
 class Shape:
     """A node of a schema; this one takes any value."""
 
-    __slots__ = ("go", "holder", "list_keys", "list_type", "patch_key", "patch_strategy", "scalar")
+    __slots__ = ("go", "holder", "list_keys", "list_type", "map_type", "patch_key", "patch_strategy", "scalar")
 
     def __init__(self, go: str = "interface {}") -> None:
         self.go = go  # the type's name in messages
         self.scalar: type | None = None  # the one Python type that is right, when nothing more is to be checked
         self.holder: type | None = None  # list or dict, where an empty one is as good as none
-        self.patch_key = self.patch_strategy = self.list_type = ""
+        self.patch_key = self.patch_strategy = self.list_type = self.map_type = ""
         self.list_keys: tuple[str, ...] = ()
 
     @property
@@ -63,7 +63,7 @@ class Shape:
 
     def marked(self, marks: dict[str, Any]) -> Shape:
         """This shape with a property's own patch and list marks (the `x-kubernetes-…` ones)."""
-        keys = ("patch-merge-key", "patch-strategy", "list-type", "list-map-keys")
+        keys = ("patch-merge-key", "patch-strategy", "list-type", "list-map-keys", "map-type")
         found = {key: marks["x-kubernetes-" + key] for key in keys if "x-kubernetes-" + key in marks}
         if not found:
             return self
@@ -71,6 +71,7 @@ class Shape:
         twin.patch_key = found.get("patch-merge-key", "")
         twin.patch_strategy = found.get("patch-strategy", "")
         twin.list_type = found.get("list-type", "")
+        twin.map_type = found.get("map-type", self.map_type)
         twin.list_keys = tuple(found.get("list-map-keys", ()))
         return twin
 
