@@ -23,6 +23,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from parkube.parking.domain.bays import STANDARD
 from parkube.parking.domain.errors import Conflict
 from parkube.parking.domain.money import Money
 from parkube.parking.domain.tariffs import Line, Tariff
@@ -115,6 +116,9 @@ class Booking:
 
     charged_minor is what the stays came to; credited_minor is what discounts and refunds took off it, so that charging
     again after a late exit does not charge what was given back. paid_minor is what we keep of what was paid.
+
+    driver: who parks, as far as that is known (an account, a plate). replaces: the booking for which this is another
+    garage. A drive-up's price and lines are nothing until its exit.
     """
 
     id: str
@@ -136,6 +140,11 @@ class Booking:
     paid_minor: int = 0
     credited_minor: int = 0
     person_id: str | None = None
+    bay_kind: str = STANDARD
+    drive_up: bool = False
+    in_out: bool = False
+    driver: str | None = None
+    replaces: str | None = None
 
     @property
     def due_minor(self) -> int:

@@ -21,7 +21,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from parkube.parking.adapters.database import tables_money, tables_people  # noqa: F401 (the schema is whole)
+from parkube.parking.adapters.database import tables_money, tables_people, tables_stays  # noqa: F401 (the schema is whole)
 from parkube.parking.adapters.database.transaction import SqlTransaction
 from parkube.parking.domain.errors import Conflict, Invalid, Unavailable
 

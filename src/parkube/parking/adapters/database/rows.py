@@ -128,6 +128,11 @@ def booking_row(booking: Booking) -> Row:
         "paid_minor": booking.paid_minor,
         "credited_minor": booking.credited_minor,
         "person_id": booking.person_id,
+        "bay_kind": booking.bay_kind,
+        "drive_up": booking.drive_up,
+        "in_out": booking.in_out,
+        "driver": booking.driver,
+        "replaces": booking.replaces,
     }
 
 
@@ -152,6 +157,11 @@ def booking_of(row: RowMapping) -> Booking:
         paid_minor=row["paid_minor"],
         credited_minor=row["credited_minor"],
         person_id=row["person_id"],
+        bay_kind=row["bay_kind"],
+        drive_up=row["drive_up"],
+        in_out=row["in_out"],
+        driver=row["driver"],
+        replaces=row["replaces"],
     )
 
 

@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
@@ -121,6 +122,11 @@ bookings = Table(
     Column("paid_minor", BigInteger, nullable=False),
     Column("credited_minor", BigInteger, nullable=False, server_default="0"),
     Column("person_id", String(64), index=True),
+    Column("bay_kind", String(16), nullable=False, server_default="standard"),
+    Column("drive_up", Boolean, nullable=False, server_default=false()),
+    Column("in_out", Boolean, nullable=False, server_default=false()),
+    Column("driver", String(80), index=True),
+    Column("replaces", String(64), index=True, unique=True),
     CheckConstraint("ends_at > starts_at", name="window"),
     CheckConstraint("paid_minor <= charged_minor", name="not_overpaid"),
     Index("ix_bookings_holding", "garage_id", "state", "ends_at"),
