@@ -34,9 +34,9 @@ def test_every_command_of_the_parking_half_is_there_and_described() -> None:
         assert f"| `parkube parking {name}" in described, name
 
 
-def test_decisions_are_numbered_one_by_one_and_short() -> None:
+def test_decisions_have_a_number_each_and_are_short() -> None:
     records = sorted((ROOT / "docs/decisions").glob("*.md"))
-    assert [int(record.name[:4]) for record in records] == list(range(1, len(records) + 1))
+    assert len({int(record.name[:4]) for record in records}) == len(records)
     for record in records:
         lines = record.read_text().splitlines()
         assert lines[0].startswith("# "), record

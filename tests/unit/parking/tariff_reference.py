@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
 from zoneinfo import ZoneInfo
+
+import holidays
 
 from parkube.parking.domain.tariffs import CAP_WINDOWS, CROSSINGS, DAYS, Band, Step, Tariff
 from parkube.parking.domain.times import Window
@@ -39,7 +42,7 @@ def holding(tariff: Tariff, wall: datetime) -> tuple[Band, date] | None:
     """The band that holds at that wall clock, and the day on which it began."""
     best: tuple[int, Band, date] | None = None
     for began in (wall.date() - timedelta(days=1), wall.date()):
-        kind = "holiday" if began in tariff.holidays else DAYS[began.weekday()]
+        kind = "holiday" if began in tariff.holidays or _is_public(tariff, began) else DAYS[began.weekday()]
         for band in tariff.bands:
             if band.dates:
                 rank = 3 if began in band.dates else 0
@@ -53,12 +56,23 @@ def holding(tariff: Tariff, wall: datetime) -> tuple[Band, date] | None:
     return None if best is None else (best[1], best[2])
 
 
+@cache
+def _public(country: str, part: str, year: int) -> frozenset[date]:
+    return frozenset(holidays.country_holidays(country, subdiv=part or None, years=year))
+
+
+def _is_public(tariff: Tariff, day: date) -> bool:
+    country, _, part = tariff.holiday_calendar.partition("-")
+    return bool(country) and day in _public(country, part, day.year)
+
+
 def reference(tariff: Tariff, window: Window) -> int:
     """Minute by minute: an increment is paid for in the minute in which it starts."""
     stay = window.duration // MINUTE
     if stay <= tariff.free_minutes:
         return 0
     days: dict[object, int] = {}
+    rolling: dict[int, int] = {}
     bands: dict[object, int] = {}
     flats: set[object] = set()
     clock = Clock(tariff, window.start)
@@ -91,9 +105,13 @@ def reference(tariff: Tariff, window: Window) -> int:
         if held is not None and held[0].cap_minor is not None:
             amount = min(amount, held[0].cap_minor - bands.get(held, 0))
             bands[held] = bands.get(held, 0) + amount
+        if tariff.cap_minor is not None:
+            amount = min(amount, tariff.cap_minor - days.get(day, 0))
         days[day] = days.get(day, 0) + amount
-    cap = tariff.cap_minor
-    summed = tariff.entry_fee_minor + sum(each if cap is None else min(each, cap) for each in days.values())
+        if tariff.rolling_cap_minor is not None:
+            amount = min(amount, tariff.rolling_cap_minor - rolling.get(minute // 1440, 0))
+        rolling[minute // 1440] = rolling.get(minute // 1440, 0) + amount
+    summed = tariff.entry_fee_minor + sum(rolling.values())
     return summed if tariff.stay_cap_minor is None else min(summed, tariff.stay_cap_minor)
 
 
@@ -134,18 +152,21 @@ def _band(chance: random.Random, name: str, starts: int, ends: int, **on: frozen
 
 
 def random_tariff(chance: random.Random) -> Tariff:
+    window = chance.choice(CAP_WINDOWS)
     return Tariff(
         steps=random_steps(chance),
         time_zone=chance.choice(ZONES),
         free_minutes=chance.choice((0, 0, 5, 15, 60)),
         cap_minor=chance.choice((None, chance.randrange(4000))),
-        cap_window=chance.choice(CAP_WINDOWS),
+        cap_window=window,
+        rolling_cap_minor=chance.choice((None, chance.randrange(5000))) if window == CAP_WINDOWS[0] else None,
         bands=random_bands(chance) if chance.random() < 0.7 else (),
         crossing=chance.choice(CROSSINGS),
         entry_fee_minor=chance.choice((0, 0, 150)),
         stay_cap_minor=chance.choice((None, None, chance.randrange(200, 6000))),
         minimum_minutes=chance.choice((0, 0, 0, 60, 240)),
         holidays=chance.choice((frozenset(), HOLIDAYS)),
+        holiday_calendar=chance.choice(("", "", "NL", "CH-ZH")),
     )
 
 

@@ -1,4 +1,7 @@
-"""What a finished stay costs: the price pinned at the quote, and an overstay by the same tariff. No ledger here."""
+"""What a finished stay costs: the price pinned at the quote, an overstay and the energy by the same tariff.
+
+No ledger here.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,19 @@ from datetime import datetime, timedelta
 
 from parkube.parking.domain.bookings import Booking
 from parkube.parking.domain.money import vat_included
-from parkube.parking.domain.tariffs import Line, total
+from parkube.parking.domain.tariffs import Line, energy_line, total
 from parkube.parking.domain.times import Window
 
 
-def charge(booking: Booking, exited_at: datetime) -> tuple[Line, ...]:
+def charge(booking: Booking, exited_at: datetime, energy_wh: int = 0) -> tuple[Line, ...]:
     """The lines of a stay that was booked and ended then. Leaving early does not change the pinned price."""
+    lines = _parked(booking, exited_at)
+    if not energy_wh or not booking.tariff.energy_minor_per_kwh:
+        return lines
+    return (*lines, energy_line(booking.tariff, energy_wh))
+
+
+def _parked(booking: Booking, exited_at: datetime) -> tuple[Line, ...]:
     end = booking.window.end
     grace = timedelta(minutes=booking.tariff.exit_grace_minutes)
     if exited_at <= end + grace:
@@ -20,7 +30,8 @@ def charge(booking: Booking, exited_at: datetime) -> tuple[Line, ...]:
     over = max(0, longer - total(booking.tariff, booking.window))
     minutes = int((exited_at - end).total_seconds() // 60)
     text = f"Overstay of {minutes // 60} h {minutes % 60} min after the booked time"
-    return (*booking.lines, Line(text, over, vat_included(over, booking.tariff.vat_percent, booking.tariff.rounding)))
+    rate = booking.tariff.vat_percent
+    return (*booking.lines, Line(text, over, vat_included(over, rate, booking.tariff.rounding), rate))
 
 
 def sum_of(lines: tuple[Line, ...]) -> tuple[int, int]:

@@ -6,15 +6,15 @@ Not a converter of currencies, and no formatting for a locale: the pages do that
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, ROUND_UP, Decimal
 from typing import Final
 
 from parkube.parking.domain.errors import ParkingError
 
 HALF_UP: Final = "half_up"
 HALF_EVEN: Final = "half_even"
-ROUNDINGS: Final = {HALF_UP: ROUND_HALF_UP, HALF_EVEN: ROUND_HALF_EVEN}
-"""The rules by which VAT is rounded to a minor unit, by their names in a written tariff."""
+ROUNDINGS: Final = {HALF_UP: ROUND_HALF_UP, HALF_EVEN: ROUND_HALF_EVEN, "up": ROUND_UP, "down": ROUND_DOWN}
+"""The rules by which an amount is rounded to a minor unit, by their names in a written tariff."""
 
 
 class CurrencyMismatch(ParkingError):
@@ -53,5 +53,9 @@ def amount_text(minor: int) -> str:
 
 def vat_included(gross_minor: int, rate_percent: Decimal, rounding: str = HALF_UP) -> int:
     """The VAT inside a gross amount, in minor units, rounded by that rule; the net is the rest, so both add up."""
-    vat = Decimal(gross_minor) * rate_percent / (100 + rate_percent)
-    return int(vat.quantize(Decimal(1), rounding=ROUNDINGS[rounding]))
+    return rounded(Decimal(gross_minor) * rate_percent / (100 + rate_percent), rounding)
+
+
+def rounded(minor: Decimal, rounding: str = HALF_UP) -> int:
+    """Whole minor units, by the rule of that name."""
+    return int(minor.quantize(Decimal(1), rounding=ROUNDINGS[rounding]))

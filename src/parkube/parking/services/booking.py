@@ -14,7 +14,7 @@ from parkube.parking.domain.garages import Garage
 from parkube.parking.domain.money import Money
 from parkube.parking.domain.occupancy import most_at_once
 from parkube.parking.domain.plates import plate as read_plate
-from parkube.parking.domain.tariffs import check_stay, price
+from parkube.parking.domain.tariffs import STRANGER, Asking, check_stay, pin, price
 from parkube.parking.domain.times import Window, parse_moment
 from parkube.parking.services import news
 from parkube.parking.services.platform import Platform
@@ -39,7 +39,7 @@ def window_of(start: str, end: str, zone_name: str, now: datetime) -> Window:
     return Window(*moments)
 
 
-async def quote(platform: Platform, garage_id: str, start: str, end: str) -> Quote:
+async def quote(platform: Platform, garage_id: str, start: str, end: str, asking: Asking = STRANGER) -> Quote:
     """A price pinned for a while. Raises NotFound, Invalid, Conflict where nobody can book."""
     now = platform.clock()
     async with platform.database.writing() as transaction:
@@ -48,16 +48,17 @@ async def quote(platform: Platform, garage_id: str, start: str, end: str) -> Quo
             raise NotFound(f"there is no garage {garage_id!r}")
         window = window_of(start, end, garage.time_zone, now)
         _check_bookable(garage)
-        check_stay(garage.tariff, window)
-        priced = price(garage.tariff, window)
+        terms = pin(garage.tariff, window.start, asking, platform.index.taken_percent(garage.id, window))
+        check_stay(terms.tariff, window)
+        priced = price(terms.tariff, window)
         made = Quote(
             id=platform.new_id("qt"),
             garage_id=garage.id,
             window=window,
             price=Money(priced.total_minor, priced.currency),
             vat_minor=priced.vat_minor,
-            lines=priced.lines,
-            tariff=garage.tariff,
+            lines=(*terms.lines, *priced.lines),
+            tariff=terms.tariff,
             created_at=now,
             expires_at=now + QUOTE_LIVES,
         )

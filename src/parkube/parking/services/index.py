@@ -15,7 +15,7 @@ from parkube.parking.domain.bookings import Booking
 from parkube.parking.domain.garages import Garage
 from parkube.parking.domain.geo import Grid, distance_m
 from parkube.parking.domain.occupancy import Profile
-from parkube.parking.domain.tariffs import total
+from parkube.parking.domain.tariffs import STRANGER, Asking, moves, pin, stay_faults, total
 from parkube.parking.domain.times import Window
 
 NEARBY_M: Final = 10_000.0
@@ -33,6 +33,7 @@ class Indexed:
     verified: str = "Unknown"
     bookable: bool = False
     tariff: int = 0
+    moves: bool = False
     shown: dict[str, Any] | None = None
     """What an edge shows of it whatever is asked; the edge's own, forgotten when the garage changes."""
 
@@ -40,12 +41,12 @@ class Indexed:
 class Asked:
     """A window that is asked of many garages: what they share is worked out once."""
 
-    __slots__ = ("_end_s", "_prices", "_start_s", "window")
+    __slots__ = ("_asking", "_end_s", "_prices", "_start_s", "window")
 
-    def __init__(self, window: Window) -> None:
-        self.window = window
+    def __init__(self, window: Window, asking: Asking = STRANGER) -> None:
+        self.window, self._asking = window, asking
         self._start_s, self._end_s = window.start.timestamp(), window.end.timestamp()
-        self._prices: dict[int, int] = {}
+        self._prices: dict[tuple[int, int | None], int | None] = {}
 
     def free(self, known: Indexed) -> int | None:
         """Bays free all through the window; None where nobody knows how many there are."""
@@ -55,13 +56,20 @@ class Asked:
         return max(0, capacity - known.taken.most(self._start_s, self._end_s))
 
     def price(self, known: Indexed) -> int | None:
-        """The price in minor units; None where nobody can book."""
+        """The price in minor units; None where nobody can book, or not for such a stay."""
         if not known.bookable:
             return None
-        found = self._prices.get(known.tariff)
-        if found is None:
-            found = self._prices[known.tariff] = total(known.garage.tariff, self.window)
-        return found
+        taken = self.taken_percent(known) if known.moves else None
+        key = (known.tariff, taken)
+        if key not in self._prices:
+            tariff = pin(known.garage.tariff, self.window.start, self._asking, taken).tariff
+            self._prices[key] = None if stay_faults(tariff, self.window) else total(tariff, self.window)
+        return self._prices[key]
+
+    def taken_percent(self, known: Indexed) -> int | None:
+        """How many bays in a hundred are taken at the most in the window; None where nobody knows."""
+        capacity, free = known.garage.capacity, self.free(known)
+        return (capacity - free) * 100 // capacity if capacity and free is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +113,7 @@ class GarageIndex:
         known.garage, known.folded = garage, fold(f"{garage.name} {garage.city}")
         known.bookable, known.shown = garage.can_be_booked, None
         known.tariff = self._tariffs.setdefault(garage.tariff, len(self._tariffs))
+        known.moves = moves(garage.tariff)
         self._bookable.remove(garage.id)
         self._others.remove(garage.id)
         if garage.latitude is not None and garage.longitude is not None:
@@ -131,6 +140,11 @@ class GarageIndex:
     def free(self, known: Indexed, window: Window) -> int | None:
         """Bays free all through the window; None where nobody knows how many there are."""
         return Asked(window).free(known)
+
+    def taken_percent(self, garage_id: str, window: Window) -> int | None:
+        """How many bays of a garage in a hundred are taken at the most in a window; None where nobody knows."""
+        known = self._garages.get(garage_id)
+        return None if known is None else Asked(window).taken_percent(known)
 
     def near(self, latitude: float, longitude: float, limit: int) -> list[tuple[float | None, Indexed]]:
         """The nearest garages, with distances in metres. Streets do not crowd out what can be booked."""

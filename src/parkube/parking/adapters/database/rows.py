@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from enum import Enum
 from typing import Any
 
@@ -25,11 +26,19 @@ def fields_of(record: Any) -> Row:
 
 
 def lines_json(lines: tuple[Line, ...]) -> list[list[Any]]:
-    return [[line.text, line.amount_minor, line.vat_minor] for line in lines]
+    return [[x.text, x.amount_minor, x.vat_minor, _rate(x)] for x in lines]
+
+
+def _rate(line: Line) -> str | None:
+    return None if line.vat_percent is None else str(line.vat_percent)
 
 
 def lines_of(written: list[list[Any]]) -> tuple[Line, ...]:
-    return tuple(Line(text, amount, vat) for text, amount, vat in written)
+    return tuple(_line_of(*line) for line in written)
+
+
+def _line_of(text: str, amount_minor: int, vat_minor: int, vat_percent: str | None = None) -> Line:
+    return Line(text, amount_minor, vat_minor, None if vat_percent is None else Decimal(vat_percent))
 
 
 _tariffs: dict[str, Tariff] = {}

@@ -11,6 +11,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
+from parkube.parking.domain.tariffs.calendars import days_off
 from parkube.parking.domain.tariffs.model import DAYS, ENTRY, HOLIDAY, Band, Step, Tariff
 from parkube.parking.domain.times import zone
 
@@ -44,7 +45,9 @@ def pieces(tariff: Tariff, entry_s: int, stay_s: int) -> list[Piece]:
 
 def kind_of_day(tariff: Tariff, day: date) -> str:
     """mon to sun, or holiday."""
-    return HOLIDAY if day in tariff.holidays else DAYS[day.weekday()]
+    if day in tariff.holidays or (tariff.holiday_calendar and day in days_off(tariff.holiday_calendar, day.year)):
+        return HOLIDAY
+    return DAYS[day.weekday()]
 
 
 @lru_cache(maxsize=16_384)

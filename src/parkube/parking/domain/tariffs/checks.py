@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from itertools import combinations
 from typing import Final
 
-from parkube.parking.domain.tariffs.model import DAYS, HOLIDAY, Band, Tariff
+from parkube.parking.domain.tariffs.model import CALENDAR_DAY, DAYS, HOLIDAY, Band, Tariff
 
 LONGEST_MINIMUM: Final = 31 * 1440
 _DAY: Final = 1440
@@ -32,6 +32,8 @@ def whole_faults(tariff: Tariff, broken: Collection[int] = ()) -> Faults:
         faults.append(("valid_to", "not after valid_from"))
     if tariff.stay_cap_minor is not None and tariff.stay_cap_minor < tariff.entry_fee_minor:
         faults.append(("stay_cap_cents", "below entry_fee_cents"))
+    if tariff.rolling_cap_minor is not None and tariff.cap_minor is not None and tariff.cap_window != CALENDAR_DAY:
+        faults.append(("rolling_cap_cents", "day_cap_cents is that of 24 hours already"))
     names = [band.name for band in tariff.bands]
     for index, band in enumerate(tariff.bands):
         at = f"bands[{index}]"
@@ -90,11 +92,12 @@ def _events_meet(a: Band, b: Band) -> str | None:
 def _gaps(tariff: Tariff) -> Faults:
     """Hours that no band covers, where the tariff has no steps of its own. Events cover nothing for good."""
     weekly = [band for band in tariff.bands if not band.dates]
+    has_holidays = bool(tariff.holidays or tariff.holiday_calendar)
     faults: Faults = []
-    for index, kind in enumerate(DAYS if tariff.holidays else DAYS[:7]):
+    for index, kind in enumerate(DAYS if has_holidays else DAYS[:7]):
         # What runs over from the day before counts on a holiday, and after one, only if every kind of day does it.
         before = [DAYS[(index - 1) % 7]] if kind != HOLIDAY else list(DAYS)
-        if tariff.holidays and kind != HOLIDAY:
+        if has_holidays and kind != HOLIDAY:
             before.append(HOLIDAY)
 
         def covered(minute: int, kind: str = kind, before: list[str] = before) -> bool:

@@ -1,4 +1,6 @@
-"""What a tariff is made of: steps over the elapsed time, bands by the clock, caps, fees. No prices are made here."""
+"""What a tariff is made of: steps over the elapsed time, bands by the clock, caps, fees, and whose prices are
+which. No prices are made here.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +26,11 @@ increment runs on to its end at the price of the band in which it started. entry
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun", "holiday")
 HOLIDAY: Final = "holiday"
 """A day kind of its own: a date of the tariff's calendar of holidays is no weekday."""
+
+
+STANDARD: Final = "standard"
+BAY_KINDS: Final = (STANDARD, "ev", "accessible", "motorcycle")
+"""Kinds of bay that may have prices of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +69,54 @@ class Band:
 
 
 @dataclass(frozen=True, slots=True)
+class Season:
+    """From a local date of the entry until before another, price_percent of the written prices."""
+
+    start: date
+    end: date
+    price_percent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dynamic:
+    """How prices move, and never beyond the owner's bounds, all in percent of what is written.
+
+    by_occupancy: (from_percent, price_percent) in order: from so many taken bays in a hundred on, that price. Seasons
+    do not overlap. Where both say something, the one is of the other.
+    """
+
+    lowest_percent: int
+    highest_percent: int
+    by_occupancy: tuple[tuple[int, int], ...] = ()
+    by_date: tuple[Season, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Prices for some: each condition that is not empty must hold, and the entry lie in the validity of its tariff."""
+
+    tariff: Tariff
+    bay_kinds: frozenset[str] = frozenset()
+    user_groups: frozenset[str] = frozenset()
+    vouchers: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Tariff:
     """A garage's price. Steps are in order and the first begins at 0; amounts are minor units, VAT included.
 
-    No steps: bands cover all hours. entry_fee_minor: once, as soon as the free minutes are over, outside the day's and
-    the band's caps. stay_cap_minor caps all of one stay. minimum_minutes: what a stay that costs anything is billed at
-    least. maximum_minutes: longer is not allowed, 0 for no limit. valid_from and valid_to: local dates of the entry,
-    half open. rounding: how the VAT of a line is rounded.
+    No steps: bands cover all hours. cap_minor caps each cap_window; rolling_cap_minor caps each 24 hours from the entry
+    besides, where cap_window is the calendar day. entry_fee_minor: once, as soon as the free minutes are over, outside
+    the day's and the band's caps. stay_cap_minor caps all of one stay but its energy. minimum_minutes: what a stay that
+    costs anything is billed at least. maximum_minutes: longer is not allowed, 0 for no limit.
+
+    Three graces: entry_grace_minutes, how long before a booking begins its driver may come in; exit_grace_minutes, how
+    long after its end leaving costs nothing more; booking_grace_minutes, how long after it is made a booking may be
+    given up for nothing, whatever its terms.
+
+    valid_from and valid_to: local dates of the entry, half open. variants: the first whose conditions hold has the
+    price; a variant with nothing but a validity succeeds this tariff. energy_minor_per_kwh: for what a car charged, in
+    minor units and their fractions. rounding: how the VAT of a line, an energy fee and a moved price are rounded.
     """
 
     steps: tuple[Step, ...]
@@ -91,3 +139,10 @@ class Tariff:
     valid_from: date | None = None
     valid_to: date | None = None
     rounding: str = HALF_UP
+    rolling_cap_minor: int | None = None
+    booking_grace_minutes: int = 0
+    holiday_calendar: str = ""
+    energy_minor_per_kwh: Decimal = Decimal(0)
+    energy_vat_percent: Decimal | None = None
+    dynamic: Dynamic | None = None
+    variants: tuple[Variant, ...] = ()

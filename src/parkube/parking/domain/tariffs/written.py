@@ -13,20 +13,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from parkube.parking.domain.errors import Invalid
-from parkube.parking.domain.money import ROUNDINGS, amount_text
-from parkube.parking.domain.tariffs import fields
+from parkube.parking.domain.money import ROUNDINGS
+from parkube.parking.domain.tariffs import fields, variants
 from parkube.parking.domain.tariffs.checks import whole_faults
 from parkube.parking.domain.tariffs.fields import Faults
-from parkube.parking.domain.tariffs.model import CALENDAR_DAY, CAP_WINDOWS, CROSSINGS, DAYS, Band, Step, Tariff
+from parkube.parking.domain.tariffs.model import CAP_WINDOWS, CROSSINGS, DAYS, Band, Dynamic, Step, Tariff
 from parkube.parking.domain.times import zone
 
 FIELDS: Final = {
     "name", "currency", "time_zone", "vat_percent", "free_minutes", "steps", "day_cap_cents", "cap_window",
     "entry_grace_minutes", "exit_grace_minutes", "bands", "crossing", "prices_up_to", "entry_fee_cents",
     "stay_cap_cents", "minimum_minutes", "maximum_minutes", "holidays", "valid_from", "valid_to", "rounding",
+    "rolling_cap_cents", "booking_grace_minutes", "holiday_calendar", "energy_cents_per_kwh", "energy_vat_percent",
+    "dynamic", "variants",
 }  # fmt: skip
 BAND_FIELDS: Final = {"name", "from", "to", "days", "dates", "price_cents", "steps", "cap_cents"}
 _MOST_BANDS: Final = 50
@@ -34,7 +37,22 @@ _MOST_BANDS: Final = 50
 
 def read_tariff(written: Mapping[str, Any], time_zone: str = "Europe/Amsterdam") -> Tariff:
     """The tariff of a written form. Raises Invalid with every fault."""
-    faults: Faults = [(field, "unknown field") for field in written if field not in FIELDS]
+    faults: Faults = []
+    read = _read(written, time_zone, faults)
+    found = variants.read(written, lambda item, own: _read(item, time_zone, own), faults)
+    if found:
+        read = replace(read, variants=found)
+        if not any(field.startswith(("variants", "valid_")) for field, _ in faults):
+            faults.extend(variants.between(read))
+    if faults:
+        named = "; ".join(f"{field}: {text}" for field, text in faults)
+        raise Invalid(f"the tariff has {len(faults)} fault{'s' if len(faults) > 1 else ''}: {named}", faults)
+    return read
+
+
+def _read(written: Mapping[str, Any], time_zone: str, faults: Faults) -> Tariff:
+    """One tariff without its variants; its faults are added."""
+    faults.extend((field, "unknown field") for field in written if field not in FIELDS)
     currency = written.get("currency", "EUR")
     if not isinstance(currency, str) or not re.fullmatch("[A-Z]{3}", currency):
         faults.append(("currency", "three capital letters, as ISO 4217 has them"))
@@ -44,11 +62,12 @@ def read_tariff(written: Mapping[str, Any], time_zone: str = "Europe/Amsterdam")
     except Invalid as error:
         faults.append(("time_zone", error.message))
     bands = _bands(written.get("bands"), faults)
+    energy_vat = written.get("energy_vat_percent")
     read = Tariff(
         steps=_steps(written, faults),
         currency=str(currency),
         time_zone=zone_name,
-        vat_percent=fields.percent(written.get("vat_percent", "21"), faults),
+        vat_percent=fields.percent(written.get("vat_percent", "21"), "vat_percent", faults),
         free_minutes=fields.whole(written, "free_minutes", faults, default=0),
         cap_minor=fields.maybe_whole(written, "day_cap_cents", faults),
         cap_window=fields.one_of(written, "cap_window", CAP_WINDOWS, faults),
@@ -65,14 +84,17 @@ def read_tariff(written: Mapping[str, Any], time_zone: str = "Europe/Amsterdam")
         valid_from=fields.day(written, "valid_from", faults),
         valid_to=fields.day(written, "valid_to", faults),
         rounding=fields.one_of(written, "rounding", tuple(ROUNDINGS), faults),
+        rolling_cap_minor=fields.maybe_whole(written, "rolling_cap_cents", faults),
+        booking_grace_minutes=fields.whole(written, "booking_grace_minutes", faults, default=0),
+        holiday_calendar=fields.calendar(written, "holiday_calendar", faults),
+        energy_minor_per_kwh=fields.per_kwh(written.get("energy_cents_per_kwh", "0"), "energy_cents_per_kwh", faults),
+        energy_vat_percent=None if energy_vat is None else fields.percent(energy_vat, "energy_vat_percent", faults),
+        dynamic=fields.dynamic(written.get("dynamic"), faults),
     )
     broken = {index for index in range(len(bands)) if any(field.startswith(f"bands[{index}]") for field, _ in faults)}
     # Where a band is broken, hours would be named that only the broken field leaves without a price.
-    unsure = any(field.startswith(("bands", "steps", "prices_up_to", "holidays")) for field, _ in faults)
+    unsure = any(field.startswith(("bands", "steps", "prices_up_to", "holiday")) for field, _ in faults)
     faults.extend(fault for fault in whole_faults(read, broken) if not unsure or fault[0] != "steps")
-    if faults:
-        named = "; ".join(f"{field}: {text}" for field, text in faults)
-        raise Invalid(f"the tariff has {len(faults)} fault{'s' if len(faults) > 1 else ''}: {named}", faults)
     return read
 
 
@@ -99,37 +121,21 @@ def write_tariff(tariff: Tariff) -> dict[str, Any]:
         "valid_to": tariff.valid_to and str(tariff.valid_to),
         "crossing": tariff.crossing if tariff.crossing != CROSSINGS[0] else None,
         "rounding": tariff.rounding if tariff.rounding != next(iter(ROUNDINGS)) else None,
+        "booking_grace_minutes": tariff.booking_grace_minutes,
+        "holiday_calendar": tariff.holiday_calendar,
+        "energy_cents_per_kwh": str(tariff.energy_minor_per_kwh) if tariff.energy_minor_per_kwh else None,
+        "energy_vat_percent": None if tariff.energy_vat_percent is None else str(tariff.energy_vat_percent),
+        "dynamic": None if tariff.dynamic is None else _write_dynamic(tariff.dynamic),
+        "variants": [variants.write(each, write_tariff(each.tariff), tariff) for each in tariff.variants],
     }
     written.update((field, value) for field, value in said.items() if value)
     if tariff.cap_minor is not None:
         written["day_cap_cents"] = tariff.cap_minor
+    if tariff.rolling_cap_minor is not None:
+        written["rolling_cap_cents"] = tariff.rolling_cap_minor
     if tariff.stay_cap_minor is not None:
         written["stay_cap_cents"] = tariff.stay_cap_minor
     return written
-
-
-def tariff_words(tariff: Tariff) -> list[str]:
-    """A tariff in a few short phrases, for people."""
-    words = [f"first {tariff.free_minutes} min free"] if tariff.free_minutes else []
-    if tariff.entry_fee_minor:
-        words.append(f"{tariff.currency} {amount_text(tariff.entry_fee_minor)} for the entry")
-    words.extend(_step_words(tariff, tariff.steps))
-    for band in tariff.bands:
-        when = ", ".join(str(day) for day in sorted(band.dates)) or ", ".join(d for d in DAYS if d in band.days)
-        hours = f"{_clock(band.starts_minute)}-{_clock(band.ends_minute)}"
-        cap = "" if band.cap_minor is None else f", at most {tariff.currency} {amount_text(band.cap_minor)}"
-        rates = ", ".join(_step_words(tariff, band.steps))
-        words.append(f"{' '.join(filter(None, (band.name, when, hours)))}: {rates}{cap}")
-    if tariff.cap_minor is not None:
-        day = "a calendar day" if tariff.cap_window == CALENDAR_DAY else "24 hours"
-        words.append(f"at most {tariff.currency} {amount_text(tariff.cap_minor)} in {day}")
-    if tariff.stay_cap_minor is not None:
-        words.append(f"at most {tariff.currency} {amount_text(tariff.stay_cap_minor)} for a stay")
-    if tariff.minimum_minutes:
-        words.append(f"billed as at least {tariff.minimum_minutes} min")
-    if tariff.maximum_minutes:
-        words.append(f"stays of at most {tariff.maximum_minutes} min")
-    return words
 
 
 def _steps(written: Mapping[str, Any], faults: Faults) -> tuple[Step, ...]:
@@ -187,7 +193,11 @@ def _write_steps(steps: tuple[Step, ...]) -> list[dict[str, int]]:
 
 
 def _write_band(band: Band) -> dict[str, Any]:
-    written: dict[str, Any] = {"name": band.name, "from": _clock(band.starts_minute), "to": _clock(band.ends_minute)}
+    written: dict[str, Any] = {
+        "name": band.name,
+        "from": clock_text(band.starts_minute),
+        "to": clock_text(band.ends_minute),
+    }
     if band.days:
         written["days"] = [day for day in DAYS if day in band.days]
     if band.dates:
@@ -198,14 +208,18 @@ def _write_band(band: Band) -> dict[str, Any]:
     return written
 
 
-def _step_words(tariff: Tariff, steps: tuple[Step, ...]) -> list[str]:
-    words = []
-    for step in steps:
-        amount = f"{tariff.currency} {amount_text(step.price_minor)}"
-        rate = f"{amount} per {step.every_minutes} min" if step.every_minutes else f"{amount} once"
-        words.append(f"after {step.from_minutes} min: {rate}" if step.from_minutes else rate)
-    return words
+def _write_dynamic(moving: Dynamic) -> dict[str, Any]:
+    return {
+        "lowest_percent": moving.lowest_percent,
+        "highest_percent": moving.highest_percent,
+        "by_occupancy": [{"from_percent": start, "price_percent": price} for start, price in moving.by_occupancy],
+        "by_date": [
+            {"from": str(season.start), "to": str(season.end), "price_percent": season.price_percent}
+            for season in moving.by_date
+        ],
+    }
 
 
-def _clock(minute: int) -> str:
+def clock_text(minute: int) -> str:
+    """Minutes after midnight as 18:30."""
     return f"{minute // 60:02d}:{minute % 60:02d}"
