@@ -154,3 +154,20 @@ def test_discovery_in_both_forms_lists_extensions_after_apps() -> None:
     assert listed["pods/eviction"]["kind"] == "Eviction"
     assert listed["pods/eviction"]["group"] == "policy"
     assert discovery.handle(Asked("/apis/nope/v1")) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "expected"),
+    [
+        (b'{"a": {"b": 1, "c": ["x\\": y", {"d": 1}]}}', "application/json", []),
+        (b'{"a":{"b":1,"b":2},"l":[{"c":1},{"c":1,"c":2}]}', "application/json",
+         ['duplicate field "a.b"', 'duplicate field "l[1].c"']),
+        (b"a: 1\nb:\n  c: 1\n  c: 2\na: 2\n", "application/yaml",
+         ['line 4: key "c" already set in map', 'line 5: key "a" already set in map']),
+        (b"a: 1\nb: [{c: 1}, {c: 2}]\n", "application/yaml", []),
+    ],
+)  # fmt: skip
+def test_fields_named_twice(body: bytes, kind: str, expected: list[str]) -> None:
+    found: list[str] = []
+    decode(body, kind, found)
+    assert found == expected

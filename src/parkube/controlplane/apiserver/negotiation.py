@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import orjson
 import yaml
 
-from parkube.controlplane.apiserver import protobuf
+from parkube.controlplane.apiserver import duplicates, protobuf
 from parkube.kubeapi.errors import BadRequest, NotAcceptable, Obj, UnsupportedMediaType
 
 _META_VERSIONS = ("v1", "v1beta1")
@@ -86,18 +86,22 @@ def form(accept: str, *, tables: bool = True, typed: bool = True) -> Form:
     )
 
 
-def decode(body: bytes, content_type: str) -> Any:
-    """The value of a JSON or YAML body. Raises BadRequest or UnsupportedMediaType."""
+def decode(body: bytes, content_type: str, twice: list[str] | None = None) -> Any:
+    """The value of a JSON, YAML or protobuf body; fields that it names twice go to `twice`. Raises BadRequest or
+    UnsupportedMediaType."""
     kind = content_type.partition(";")[0].strip().lower()
     if kind in ("application/yaml", "text/yaml", "application/x-yaml", "application/apply-patch+yaml"):
-        return _decode_yaml(body)
+        return _decode_yaml(body, twice)
     if kind in ("", "*/*", "application/json", "text/json") or kind.endswith("+json"):
         if not body.strip():
             return None
         try:
-            return orjson.loads(body)
-        except orjson.JSONDecodeError as error:
+            value = orjson.loads(body)
+            if twice is not None:
+                twice += duplicates.in_json(body, value)
+        except (orjson.JSONDecodeError, RecursionError) as error:
             raise BadRequest(f"the body of the request was not valid JSON: {error}") from None
+        return value
     if kind == PROTOBUF:
         if not body:
             return None
@@ -111,10 +115,12 @@ def decode(body: bytes, content_type: str) -> Any:
     )
 
 
-def _decode_yaml(body: bytes) -> Any:
+def _decode_yaml(body: bytes, twice: list[str] | None) -> Any:
     try:
         if b"*" in body and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(body, Loader=_Loader)):
             raise BadRequest("the body of the request was not valid YAML: aliases are not accepted")
+        if twice is not None:
+            twice += duplicates.in_yaml(body)
         # through JSON, so that dates and other things YAML knows and JSON does not come out as text
         return orjson.loads(orjson.dumps(yaml.load(body, Loader=_Loader), default=str))
     except (yaml.YAMLError, orjson.JSONDecodeError, TypeError, ValueError, RecursionError) as error:

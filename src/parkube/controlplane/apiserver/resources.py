@@ -106,8 +106,13 @@ class Resources:
         kind = request.headers.get("content-type", "")
         if at.verb == "patch":
             patch_kind = patching.kind_of(kind, row)
-            force, patch = params.force(request, apply=patch_kind is PatchType.APPLY), decode(request.body, kind)
+            force, patch = params.force(request, apply=patch_kind is PatchType.APPLY), self._read(request, context)
             if patch_kind is PatchType.APPLY and at.subresource != "scale":
+                if context.duplicates and context.field_validation == "Strict":
+                    raise BadRequest(
+                        "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  "
+                        + "\n  ".join(context.duplicates)
+                    )
                 config = patching.configuration(row, at.name, patch)
                 registry = self._registry
                 obj, new = await registry.apply(row, namespace, at.name, config, context, at.subresource, force=force)
@@ -115,7 +120,7 @@ class Resources:
             change = patching.change(row, patch_kind, patch)
             obj = await self._registry.mutate(row, namespace, at.name, change, context, at.subresource)
             return self._written(shape, row, obj, request, context, 200)
-        obj = self._body(row, at.subresource, decode(request.body, kind))
+        obj = self._body(row, at.subresource, self._read(request, context))
         if at.verb == "update":
             obj = await self._registry.update(row, namespace, at.name, obj, context, at.subresource)
             return self._written(shape, row, obj, request, context, 200)
@@ -127,6 +132,12 @@ class Resources:
         else:
             obj = await self._registry.create(row, namespace, obj, context, at.subresource)
         return self._written(shape, row, obj, request, context, 201)
+
+    @staticmethod
+    def _read(request: Request, context: Context) -> Any:
+        """The body's value; `context` learns what it names twice."""
+        kind = request.headers.get("content-type", "")
+        return decode(request.body, kind, None if context.field_validation == "Ignore" else context.duplicates)
 
     def _written(
         self, shape: Form, row: Resource, obj: Obj, request: Request, context: Context, status: int

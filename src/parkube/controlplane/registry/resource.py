@@ -33,6 +33,7 @@ class Context:
     dry_run: bool = False
     field_manager: str = ""  # empty: nobody is noted as the manager of what is written
     field_validation: str = ""  # Strict, Warn, Ignore; empty: the server's default (Warn)
+    duplicates: list[str] = field(default_factory=list)  # what reading the body found named twice, in the API's words
     warnings: list[str] = field(default_factory=list)  # sent back as Warning headers
 
 

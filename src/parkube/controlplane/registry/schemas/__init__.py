@@ -84,7 +84,7 @@ def decode(resource: Resource, obj: Obj, context: Context) -> list[Cause]:
 def decode_as(gvk: tuple[str, str, str], obj: Obj, context: Context) -> list[Cause]:
     """`decode` for a built-in (group, version, kind) that no row has: the body of a subresource, a review."""
     known = shape_of_gvk(*gvk)
-    if known is None or known.fast(obj):
+    if known is None or (known.fast(obj) and not context.duplicates):
         return []
     found = Findings()
     known.clean(obj, "", "", gvk[2], found)
@@ -104,12 +104,20 @@ def _tell(version: str, kind: str, found: Findings, context: Context) -> None:
         words = [cause.message for cause in found.mistyped]
         raise _cannot(version, kind, ", ".join(words), found.mistyped)
     unknown = found.unknown
-    if unknown and context.field_validation != "Ignore":
+    if (unknown or context.duplicates) and context.field_validation != "Ignore":
         words = [f'unknown field "{path}"' for path in unknown]
         if context.field_validation == "Strict":
             causes = [Cause("FieldValueInvalid", word, path) for word, path in zip(words, unknown, strict=True)]
-            raise _cannot(version, kind, "strict decoding error: " + ", ".join(words), causes)
-        context.warnings.extend(words)
+            raise _cannot(version, kind, "strict decoding error: " + ", ".join(_ordered(context, words)), causes)
+        context.warnings.extend(words + context.duplicates)
+
+
+def _ordered(context: Context, unknown: list[str]) -> list[str]:
+    """All faults of a strict reading as the API tells them: those of YAML's parser in one, before the others."""
+    found = context.duplicates
+    if found and found[0].startswith("line "):
+        return ["yaml: unmarshal errors:\n  " + "\n  ".join(found), *unknown]
+    return unknown + found
 
 
 def _cannot(version: str, kind: str, words: str, causes: list[Cause]) -> BadRequest:
