@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from parkube.controlplane.apiserver import watching
@@ -235,3 +237,32 @@ async def test_what_agents_use_is_mounted(server: Server) -> None:
     for name in list(server.health.waiting):
         server.health.done(name)
     assert (await nobody.ask("GET", "/readyz"))[1] == b"ok"
+
+
+async def test_a_large_answer_is_compressed_for_those_who_take_it(line: Line) -> None:
+    for number in range(3):
+        body = {"metadata": {"name": f"big-{number}"}, "data": {"k": "v" * 60_000}}
+        await line.ask("POST", CMS, body)
+    line.transport.take()
+    line.send("GET", CMS, accept_encoding="gzip")
+    head, _, packed = (await line.until(b"\x1f\x8b")).partition(b"\r\n\r\n")
+    assert b"Content-Encoding: gzip" in head
+    assert len(packed) < 10_000
+    assert len(orjson.loads(gzip.decompress(packed))["items"]) >= 3
+    assert len(orjson.dumps((await line.ask("GET", CMS))[1])) > 180_000
+
+
+async def test_an_autoscaler_in_both_versions(line: Line) -> None:
+    path = "/apis/autoscaling/{}/namespaces/default/horizontalpodautoscalers"
+    spec = {
+        "scaleTargetRef": {"kind": "Deployment", "name": "d"}, "maxReplicas": 5, "targetCPUUtilizationPercentage": 50
+    }  # fmt: skip
+    assert (await line.ask("POST", path.format("v1"), {"metadata": {"name": "a"}, "spec": spec}))[0] == 201
+    _, newer = await line.ask("GET", path.format("v2") + "/a")
+    assert newer["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] == 50
+    assert newer["spec"]["minReplicas"] == 1
+    _, older = await line.ask("GET", path.format("v1") + "/a")
+    assert older["spec"]["targetCPUUtilizationPercentage"] == 50
+    status, refused = await line.ask("POST", path.format("v2"), {"metadata": {"name": "b"}, "spec": {"maxReplicas": 0}})
+    assert status == 422
+    assert "spec.maxReplicas" in [cause["field"] for cause in refused["details"]["causes"]]

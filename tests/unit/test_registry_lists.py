@@ -132,9 +132,15 @@ async def test_pages_show_one_moment(
     exact = ListOptions(resource_version=str(first.revision), resource_version_match="Exact")
     assert [item.name for item in (await registry.list(cm, "ns", exact)).items] == list("abcdef")
     await store.compact(store.revision)
-    if forgetful:
-        with pytest.raises(Expired, match="continue parameter is too old"):
-            await registry.list(cm, "", ListOptions(limit=3, continue_=first.continue_))
+    await config(registry, "g")
+    with pytest.raises(Expired, match="continue parameter is too old") as gone:
+        await registry.list(cm, "", ListOptions(limit=3, continue_=first.continue_))
+    token = gone.value.status()["metadata"]["continue"]  # the rest as it is now, then at one revision again
+    second = await registry.list(cm, "", ListOptions(limit=2, continue_=token))
+    assert ([item.name for item in second.items], second.revision) == (["bb", "d"], registry.revision)
+    await config(registry, "h")
+    third = await registry.list(cm, "", ListOptions(limit=9, continue_=second.continue_))
+    assert ([item.name for item in third.items], third.revision) == (["e", "f", "g"], second.revision)
     await registry.close()
     await store.close()
 

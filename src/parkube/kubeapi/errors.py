@@ -27,9 +27,12 @@ class ApiError(Exception):
     code = 500
     reason = "InternalError"
 
-    def __init__(self, message: str, *, details: Obj | None = None, causes: Sequence[Cause] = ()) -> None:
+    def __init__(
+        self, message: str, *, details: Obj | None = None, causes: Sequence[Cause] = (), metadata: Obj | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
+        self.metadata: Obj = dict(metadata or {})  # a `ListMeta`: how to go on with a list that expired
         self.details: Obj = dict(details or {})
         self.causes = list(causes)
 
@@ -39,7 +42,7 @@ class ApiError(Exception):
         if self.causes:
             details["causes"] = [cause._asdict() for cause in self.causes]
         return {
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "kind": "Status", "apiVersion": "v1", "metadata": self.metadata, "status": "Failure",
             "message": self.message, "reason": self.reason,
             **({"details": details} if details else {}), "code": self.code,
         }  # fmt: skip
@@ -151,7 +154,7 @@ def from_status(status: Obj) -> ApiError:
     causes = [
         Cause(c.get("reason", ""), c.get("message", ""), c.get("field", "")) for c in details.pop("causes", None) or ()
     ]
-    error = kind(str(status.get("message", "")), details=details, causes=causes)
+    error = kind(str(status.get("message", "")), details=details, causes=causes, metadata=status.get("metadata"))
     error.code = code
     return error
 

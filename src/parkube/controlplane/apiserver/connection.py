@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import httptools
 import orjson
 
-from parkube.controlplane.apiserver.http import JSON, Header, Request, Response, Stream, head
+from parkube.controlplane.apiserver.http import JSON, Header, Request, Response, Stream, head, zipped
 from parkube.controlplane.registry.resource import User
 
 log = logging.getLogger(__name__)
@@ -266,7 +266,7 @@ class Connection(asyncio.Protocol):
             else:
                 response = await self.handler(request)
             if response is not None:
-                self._send(request, response)
+                self._send(request, await zipped(request, response))
         except Exception:  # the handler answers its own errors; this is the last fence
             log.exception("while answering %s %s", request.method, request.path)
             self._abort()

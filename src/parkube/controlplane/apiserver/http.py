@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qsl
@@ -86,6 +87,19 @@ class Response:
         self.body = body
         self.content_type = content_type
         self.headers = list(headers)
+
+
+ZIP_FROM = 128 * 1024  # bytes; what is smaller costs more than it saves
+
+
+async def zipped(request: Request, response: Response) -> Response:
+    """The response with its body compressed, where that is worth it and the client takes it. Off the event loop."""
+    wanted = "gzip" in request.headers.get("accept-encoding", "")
+    if not wanted or request.method != "GET" or len(response.body) < ZIP_FROM or response.status != 200:
+        return response
+    body = await asyncio.to_thread(gzip.compress, response.body, 1, mtime=0)
+    headers = [*response.headers, (b"Content-Encoding", b"gzip"), (b"Vary", b"Accept-Encoding")]
+    return Response(response.status, body, response.content_type, headers)
 
 
 class Writer(Protocol):

@@ -19,10 +19,11 @@ from parkube.controlplane.storage.port import Compacted, Store
 from parkube.kubeapi.errors import BadRequest, Cause, Expired, Timeout
 
 _STORE_PAGE = 500
+_LATEST = -1  # the revision in a token that goes on with whatever is there now
 
 
 class Continue:
-    """The `continue` token: base64 of the revision and of the last key told."""
+    """The `continue` token: base64 of the revision (-1: the present one) and of the last key told."""
 
     @staticmethod
     def encode(revision: int, after: str) -> str:
@@ -37,7 +38,8 @@ class Continue:
             revision, after = content["rv"], content["start"]
         except (Base64Error, ValueError, KeyError, TypeError) as error:
             raise BadRequest(f"continue key is not valid: {error}") from None
-        if not isinstance(revision, int) or not isinstance(after, str) or revision <= 0 or not after.startswith(prefix):
+        good = isinstance(revision, int) and (revision > 0 or revision == _LATEST)
+        if not good or not isinstance(after, str) or not after.startswith(prefix):
             raise BadRequest("continue key is not valid: it is not one of this resource")
         return revision, after
 
@@ -78,7 +80,7 @@ def moment(options: ListOptions, prefix: str, current: int) -> tuple[int, str]:
         revision, after = Continue.decode(options.continue_, prefix)
         if revision > current:
             raise expired(revision, current)
-        return revision, after
+        return current if revision == _LATEST else revision, after
     if match == "Exact" and not asked:
         raise BadRequest('resourceVersionMatch "Exact" is forbidden for resourceVersion "0"')
     if asked > current:
@@ -96,6 +98,8 @@ async def page(
     candidates: Iterable[Stored]
     if revision == current:
         candidates = cache.select(namespace, options.field_selector, after)
+    elif revision < store.oldest:  # though the recent events may reach further back: one rule for all
+        raise _gone(revision, store.oldest, after if options.continue_ else "")
     else:
         past = cache.as_of(revision)
         if past is not None:
@@ -131,6 +135,7 @@ async def _from_store(
 ) -> list[Stored]:
     prefix = f"{cache.prefix}{namespace}/" if namespace and cache.namespaced else cache.prefix
     found: list[Stored] = []
+    start = after
     try:
         while True:
             part = await store.range(prefix, after=after, limit=_STORE_PAGE, revision=revision)
@@ -139,12 +144,20 @@ async def _from_store(
                 return found
             after = part.items[-1].key
     except Compacted as error:
-        if paging:
-            raise Expired(
-                "The provided continue parameter is too old to display a consistent list result. You must start a new "
-                "list without the continue parameter."
-            ) from None
-        raise expired(revision, error.oldest) from None
+        raise _gone(revision, error.oldest, start if paging else "") from None
+
+
+def _gone(revision: int, oldest: int, after: str) -> Expired:
+    """The answer for a page whose revision was compacted, with a token for the rest as it is now."""
+    if not after:
+        return expired(revision, oldest)
+    return Expired(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list "
+        "without the continue parameter, or use the continue token in this response to retrieve the remainder of the "
+        "results. Continuing with the provided token results in an inconsistent list - objects that were created, "
+        "modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+        metadata={"continue": Continue.encode(_LATEST, after)},
+    )
 
 
 def _converted(row: Resource, result: ListResult) -> ListResult:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from parkube.controlplane.registry.catalogue import Catalogue
 from parkube.controlplane.registry.kinds import (
     access,
+    apiregistration,
     apps,
+    autoscaling,
     certificates,
     coordination,
     core,
@@ -17,6 +19,7 @@ from parkube.controlplane.registry.kinds import (
     policy,
     reviews,
     services,
+    templates,
 )
 from parkube.controlplane.registry.kinds.apiextensions import crd_rows
 from parkube.controlplane.registry.resource import Resource, Strategy
@@ -25,9 +28,10 @@ from parkube.controlplane.registry.resource import Resource, Strategy
 def builtin_rows(crd_strategy: Strategy | None = None) -> list[Resource]:
     """Every built-in row, in the order in which discovery lists the groups (`extensions` after `apps`)."""
     return [
-        *core.rows(), *nodes.rows(), *pods.rows(), *services.rows(), *events.core_rows(),
+        *core.rows(), *nodes.rows(), *pods.rows(), *services.rows(), *templates.rows(), *events.core_rows(),
         *apps.rows(), *events.rows(), *reviews.rows(), *certificates.rows(), *coordination.rows(), *discovery.rows(),
-        *policy.rows(), *access.rows(), *crd_rows(crd_strategy), *extensions.rows(),
+        *policy.rows(), *access.rows(), *autoscaling.rows(), *apiregistration.rows(), *crd_rows(crd_strategy),
+        *extensions.rows(),
     ]  # fmt: skip
 
 
