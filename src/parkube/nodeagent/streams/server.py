@@ -3,6 +3,7 @@
     GET  /containerLogs/<namespace>/<pod>/<container>?follow&previous&timestamps&sinceSeconds&sinceTime&tailLines&…
     POST /exec/<namespace>/<pod>/<container>?command&stdin&stdout&stderr&tty      (GET with WebSocket)
     POST /attach/<namespace>/<pod>/<container>?stdin&stdout&stderr&tty
+    CONNECT <address>:<port>
 
 Only the API server can open streams, and it has asked its own access rules before.
 """
@@ -26,6 +27,7 @@ from parkube.kubeapi.errors import ApiError, BadRequest, InternalError, NotFound
 from parkube.nodeagent.plan.model import Container, ContainerPhase
 from parkube.nodeagent.runtime.port import RuntimeFault
 from parkube.nodeagent.streams import remote, websocket
+from parkube.nodeagent.streams.connect import connect
 from parkube.nodeagent.streams.errors import StreamFault
 from parkube.nodeagent.streams.logs import LogOptions, read_log
 
@@ -129,6 +131,10 @@ class _Request(asyncio.Protocol):
 
     async def _answer(self) -> None:
         try:
+            if self._parser.get_method() == b"CONNECT":
+                if self._transport is not None:
+                    self._hand_to(await connect(self._url.decode("latin-1"), self._transport))
+                return
             path, _, raw_query = self._url.decode("latin-1").partition("?")
             query = parse_qsl(raw_query, keep_blank_values=True)
             parts = [unquote(part) for part in path.strip("/").split("/")]
