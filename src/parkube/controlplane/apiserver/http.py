@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 JSON = b"application/json"
 REASONS = {
     100: b"Continue", 101: b"Switching Protocols", 200: b"OK", 201: b"Created", 202: b"Accepted",
-    206: b"Partial Content", 304: b"Not Modified", 307: b"Temporary Redirect", 400: b"Bad Request",
+    204: b"No Content",
+    206: b"Partial Content", 301: b"Moved Permanently", 302: b"Found", 304: b"Not Modified",
+    307: b"Temporary Redirect", 400: b"Bad Request",
     401: b"Unauthorized", 403: b"Forbidden", 404: b"Not Found", 405: b"Method Not Allowed", 406: b"Not Acceptable",
     409: b"Conflict", 410: b"Gone", 413: b"Request Entity Too Large", 415: b"Unsupported Media Type",
     416: b"Range Not Satisfiable", 422: b"Unprocessable Entity", 429: b"Too Many Requests",

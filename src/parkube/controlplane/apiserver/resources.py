@@ -25,7 +25,8 @@ from parkube.controlplane.registry.stored import Stored
 from parkube.kubeapi.client import PatchType
 from parkube.kubeapi.errors import BadRequest, MethodNotAllowed, NotFound, Obj
 
-_LATER = {"portforward": "port-forward is not in this version", "proxy": "the proxy is not in this version"}
+_LATER = {"portforward": "port-forward is not in this version"}
+_PROXY = "proxy"  # whatever the method and the path behind it, the proxied place answers
 
 
 def no_such_resource() -> NotFound:
@@ -71,10 +72,10 @@ class Resources:
     def _known(self, row: Resource, at: Target) -> None:
         if at.subresource in _LATER and at.subresource not in row.subresources:
             raise BadRequest(_LATER[at.subresource])
-        if at.subresource not in row.subresources or at.rest:
+        if at.subresource not in row.subresources or (at.rest and at.subresource != _PROXY):
             raise no_such_resource()
         verbs = speaks(row, at.subresource).verbs
-        if at.verb not in verbs:
+        if at.verb not in verbs and at.subresource != _PROXY:
             raise MethodNotAllowed("the server does not allow this method on the requested resource")
 
     async def _get(self, request: Request, row: Resource, namespace: str, at: Target) -> Response:

@@ -41,6 +41,10 @@ class Special:
         for gvr, review in (reviews or {}).items():
             self._creates[(gvr, "")] = _review(review)
 
+    def answer(self, raws: Mapping[tuple[GVR, str], Raw]) -> None:
+        """More that answers by itself: what needs a client, which needs all this."""
+        self._raws.update(raws)
+
     def create(self, row: Resource, name: str) -> Create | None:
         """The function that answers a POST, if there is one."""
         answer = self._creates.get((row.gvr, name))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from parkube.controlplane.access.access import Access
-from parkube.controlplane.apiserver import node_streams, pods, site, wellknown
+from parkube.controlplane.apiserver import node_streams, pods, proxying, site, wellknown
 from parkube.controlplane.apiserver.app import App
 from parkube.controlplane.apiserver.discovery import Discovery
 from parkube.controlplane.apiserver.local import LocalClient
@@ -24,6 +24,7 @@ from parkube.controlplane.registry.kinds import builtin_catalogue
 from parkube.controlplane.registry.operations import Registry
 from parkube.controlplane.registry.resource import Context, Resource
 from parkube.controlplane.storage.port import Store
+from parkube.controlplane.tunnel.reach import Reach
 from parkube.controlplane.tunnel.site import Site
 from parkube.controlplane.tunnel.tunnels import Tunnels
 from parkube.kubeapi.client import GVR, SERVICEACCOUNTS
@@ -85,8 +86,11 @@ def assemble(
     app: App
 
     tunnels = Tunnels(lambda user: app.protocol(user))
-    special = Special(creates, node_streams.handlers(registry, tunnels), access.reviews)
+    raws = node_streams.handlers(registry, tunnels)
+    special = Special(creates, raws, access.reviews)
     client = LocalClient(registry, special)
+    reach = Reach(client, tunnels)
+    special.answer(proxying.handlers(reach, tunnels))
     discovery = Discovery(catalogue, host_port)
     app = App(catalogue, Resources(registry, special), access.authenticator, access.authorizer, discovery)
     health = Health()

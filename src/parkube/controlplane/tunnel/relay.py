@@ -1,12 +1,12 @@
-"""Carries a client's request to a node's agent and back: a plain GET (logs), or an upgraded connection (exec, attach).
+"""Carries a client's request to a node's agent or a proxied place: a plain exchange, or an upgraded connection.
 
-Upgraded connections are passed through as bytes, whatever they speak; the agent understands them, not the server.
+Upgraded connections are passed through as bytes, whatever they speak; the far end understands them, not the server.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 import httptools
 import orjson
@@ -14,6 +14,7 @@ import orjson
 from parkube.controlplane.tunnel.answers import Answer
 from parkube.controlplane.tunnel.tunnels import Hijack, Tunnels
 from parkube.kubeapi.errors import ApiError, InternalError, ServiceUnavailable, Timeout, from_status
+from parkube.kubeapi.http import Dialer
 from parkube.kubeapi.splice import Splice
 
 ANSWER_S = 30.0  # how long an agent may take to begin its answer
@@ -59,6 +60,44 @@ async def fetch(tunnels: Tunnels, node: str, target: str) -> Answer:
     return Answer(reader.status, b"", reader.content_type, chunks=reader.chunks())
 
 
+async def exchange(
+    dial: Dialer, method: str, target: str, headers: Sequence[tuple[str, str]], body: bytes
+) -> tuple[int, list[tuple[bytes, bytes]], AsyncIterator[bytes]]:
+    """One request on a connection of its own: status, headers and the body as it comes, to be closed by the caller.
+    Raises what `dial` raises, and `Timeout`."""
+    reader = _Fetch(bodiless=method == "HEAD")
+    transport, _ = await dial(lambda: reader)
+    lines = [f"{method} {target} HTTP/1.1", "connection: close", *(f"{name}: {value}" for name, value in headers)]
+    if body or method not in ("GET", "HEAD", "DELETE", "OPTIONS"):
+        lines.append(f"content-length: {len(body)}")
+    transport.write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            await reader.begun()
+    except TimeoutError as exc:
+        transport.abort()
+        raise Timeout(f"no answer in {ANSWER_S:.0f} s") from exc
+    except BaseException:
+        transport.abort()
+        raise
+    return reader.status, reader.headers, reader.chunks()
+
+
+async def pass_upgrade(
+    dial: Dialer, method: str, target: str, headers: Sequence[tuple[str, str]], hijack: Hijack
+) -> None:
+    """Hand a request that asks for an upgrade to whoever listens there, and join the two connections."""
+    up, down = Splice(), Splice()
+    transport, _ = await dial(lambda: up)
+    lines = [f"{method} {target} HTTP/1.1", "connection: Upgrade", *(f"{name}: {value}" for name, value in headers)]
+    transport.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
+    up.join(down)
+    try:
+        hijack(down)
+    except OSError:
+        transport.abort()
+
+
 def _error(code: int, body: bytes) -> ApiError:
     try:
         status = orjson.loads(body)
@@ -71,9 +110,11 @@ def _error(code: int, body: bytes) -> ApiError:
 class _Fetch(asyncio.Protocol):
     """Reads one answer; its body comes out as chunks, at the pace they are taken."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, bodiless: bool = False) -> None:
         self.status = 0
         self.content_type = b"application/octet-stream"
+        self.headers: list[tuple[bytes, bytes]] = []
+        self._bodiless = bodiless
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._chunks: list[bytes] = []
@@ -123,18 +164,25 @@ class _Fetch(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._failed = self._failed or ServiceUnavailable("the node went away before it answered")
+        self._failed = self._failed or ServiceUnavailable("the connection was lost before the answer")
         self._finish()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """httptools' callback."""
+        self.headers.append((name, value))
         if name.lower() == b"content-type":
             self.content_type = value
 
     def on_headers_complete(self) -> None:
         """httptools' callback."""
-        self.status = self._parser.get_status_code()
+        status = self._parser.get_status_code()
+        if status < 200:  # only a word on the way
+            self.headers.clear()
+            return
+        self.status = status
         self._head.set()
+        if self._bodiless:
+            self._finish()
 
     def on_body(self, body: bytes) -> None:
         """httptools' callback."""
@@ -145,7 +193,8 @@ class _Fetch(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """httptools' callback."""
-        self._finish()
+        if self.status:
+            self._finish()
 
     def _finish(self) -> None:
         self._done = True

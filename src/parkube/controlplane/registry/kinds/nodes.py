@@ -75,7 +75,7 @@ def rows() -> list[Resource]:
     """The rows of this module."""
     return [
         row(
-            "", "v1", "nodes", "Node", NodeStrategy(), namespaced=False, short="no", subresources=("status",),
+            "", "v1", "nodes", "Node", NodeStrategy(), namespaced=False, short="no", subresources=("status", "proxy"),
             fields=(label("spec.unschedulable", "false"),), columns=NODE_COLUMNS,
         )
     ]  # fmt: skip

@@ -189,7 +189,8 @@ def rows() -> list[Resource]:
     return [
         row(
             "", "v1", "services", "Service", ServiceStrategy(), short="svc", categories=("all",),
-            subresources=("status",), fields=(label("spec.clusterIP"), label("spec.type")), columns=columns.SERVICE,
+            subresources=("status", "proxy"), fields=(label("spec.clusterIP"), label("spec.type")),
+            columns=columns.SERVICE,
         ),
         row("", "v1", "endpoints", "Endpoints", EndpointsStrategy(), short="ep", columns=columns.ENDPOINTS),
     ]  # fmt: skip

@@ -20,6 +20,7 @@ class Subresource(NamedTuple):
 
 
 _READ_WRITE = ("get", "patch", "update")
+_ANY = ("create", "delete", "get", "patch", "update")
 
 _SPECIAL: dict[tuple[str, str], Subresource] = {
     ("pods", "binding"): Subresource("", "", "Binding", ("create",)),
@@ -27,6 +28,9 @@ _SPECIAL: dict[tuple[str, str], Subresource] = {
     ("pods", "log"): Subresource("", "", "Pod", ("get",)),
     ("pods", "exec"): Subresource("", "", "PodExecOptions", ("create", "get")),
     ("pods", "attach"): Subresource("", "", "PodAttachOptions", ("create", "get")),
+    ("pods", "proxy"): Subresource("", "", "PodProxyOptions", _ANY),
+    ("services", "proxy"): Subresource("", "", "ServiceProxyOptions", _ANY),
+    ("nodes", "proxy"): Subresource("", "", "NodeProxyOptions", _ANY),
     ("namespaces", "finalize"): Subresource("", "", "Namespace", ("update",)),
     ("serviceaccounts", "token"): Subresource("authentication.k8s.io", "v1", "TokenRequest", ("create",)),
 }
