@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,11 +10,14 @@ from typing import Any
 
 import pytest
 
+from parkube.parking.adapters import swiss_rail
 from parkube.parking.adapters.swiss_rail import SwissRail, priced_car_parks
 from parkube.parking.domain.errors import Invalid
 from parkube.parking.domain.tariffs import Step, Tariff, check_stay, read_tariff, total, write_tariff
 from parkube.parking.domain.tariffs.conversion import TariffShape
 from parkube.parking.domain.times import Window
+from parkube.parking.services.importing import Report, take_in
+from tests.fakes.parking import World
 
 FILE = Path(__file__).resolve().parents[4] / "shared" / "data" / "ch_opendata_swiss_parkrail.geojson"
 START = datetime(2026, 5, 4, 9, 17, tzinfo=UTC)
@@ -84,3 +88,41 @@ def test_what_cannot_be_is_named_in_the_words_of_the_shape() -> None:
             SHAPE.read(model)
     with pytest.raises(Invalid, match="steps, currency, day_cap_cents, free_minutes"):
         SHAPE.write(Tariff((Step(0, 0, 100),), free_minutes=5))
+
+
+@pytest.mark.skipif(not FILE.exists(), reason=f"{FILE.name} is not on this machine")
+async def test_the_file_is_taken_in_once_however_often(world: World) -> None:
+    for added, unchanged in ((649, 0), (0, 649)):
+        report = Report()
+        garages = swiss_rail.read(FILE, report)
+        await take_in(world.platform, garages, report, source=swiss_rail.SOURCE, force=False)
+        assert (report.read, report.added, report.unchanged) == (649, added, unchanged)
+        assert not report.refused
+        assert not report.duplicates
+    assert sum(garage.capacity or 0 for garage in garages) == 34_613
+    assert sum(garage.bookable for garage in garages) == 622
+    async with world.platform.database.reading() as transaction:
+        assert {garage.id: garage for garage in await transaction.garages()} == {g.id: g for g in garages}
+
+
+def test_features_that_cannot_be_are_named_and_left_out(tmp_path: Path) -> None:
+    good = {
+        "id": "aaaaaaaa-1", "geometry": {"coordinates": [8.0, 47.0]},
+        "properties": {"displayName": "Bern", "capacities": [{"total": 5}], "pricingModel": {}},
+    }  # fmt: skip
+    bad = {"id": "b", "properties": {"capacities": [{"total": -5}], "pricingModel": {"maximumDayPrice": 5}}}
+    away = good | {"id": "c", "geometry": {"coordinates": [47.0, 8.0]}}
+    path = tmp_path / "cars.geojson"
+    path.write_text(json.dumps({"features": [good, bad, away, good]}))
+    report = Report()
+    assert [garage.id for garage in swiss_rail.read(path, report)] == ["ch-aaaaaaaa"]
+    assert report.read == 4
+    assert len(report.duplicates) == 1
+    assert len(report.refused) == 2
+    for what in ("displayName", "geometry", "capacities", "viableIncrement"):
+        assert what in report.refused[0]
+    assert "not in Switzerland" in report.refused[1]
+    path.write_text(json.dumps({"features": [good]})[:-9])
+    for there in (path, tmp_path / "none"):
+        with pytest.raises(Invalid, match=r"cut|cannot be read"):
+            swiss_rail.read(there, Report())

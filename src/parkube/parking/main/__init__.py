@@ -12,6 +12,7 @@ _USAGE = """parkube parking: the parking half
 
   parkube parking platform      the platform: API, pages, garage links   (--database-url --listen --web-dir)
   parkube parking import-npr    take in the Dutch parking register       FILE
+  parkube parking import-swiss-rail  the Swiss railway's, with tariffs   FILE
   parkube parking city          take in a small generated city
   parkube parking check-ledger  whether the books balance
   parkube parking gate          a garage's app                           --config FILE
@@ -60,6 +61,10 @@ def _command(name: str) -> Callable[[list[str]], int | None] | None:
         from parkube.parking.main.imports import import_npr
 
         return import_npr
+    if name == "import-swiss-rail":
+        from parkube.parking.main.imports import import_swiss_rail
+
+        return import_swiss_rail
     if name == "city":
         from parkube.parking.main.imports import import_city
 

@@ -1,4 +1,4 @@
-"""`parkube parking import-npr` and `parkube parking city`: garages into the platform's database, with a report."""
+"""`parkube parking import-npr`, `import-swiss-rail` and `city`: garages into the platform's database, with a report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
-from parkube.parking.adapters import city, npr
+from parkube.parking.adapters import city, npr, swiss_rail
 from parkube.parking.adapters.database import open_database
 from parkube.parking.domain.garages import Garage, Gate
 from parkube.parking.main import wiring
@@ -19,11 +19,19 @@ _SHOWN = 20
 def import_npr(argv: list[str]) -> int:
     """Takes in the Dutch parking register."""
     parser = _parser("import-npr", "Import the Dutch parking register (CSV of 2019).")
-    parser.add_argument("file", type=Path, help="nl_npr_facilities_2019.csv")
-    parser.add_argument("--force", action="store_true", help="also where the file is much shorter than the last time")
+    _add_file(parser, "nl_npr_facilities_2019.csv")
     options = parser.parse_args(argv)
     report = Report()
     return _write(options, npr.read(options.file, report), report, npr.SOURCE)
+
+
+def import_swiss_rail(argv: list[str]) -> int:
+    """Takes in the Swiss railway's car parks with their tariffs."""
+    parser = _parser("import-swiss-rail", "Import the Swiss railway's car parks with their tariffs (GeoJSON).")
+    _add_file(parser, "ch_opendata_swiss_parkrail.geojson")
+    options = parser.parse_args(argv)
+    report = Report()
+    return _write(options, swiss_rail.read(options.file, report), report, swiss_rail.SOURCE)
 
 
 def import_city(argv: list[str]) -> int:
@@ -34,6 +42,11 @@ def import_city(argv: list[str]) -> int:
     options.force = True
     garages = city.generate(max(1, min(10_000, options.garages)))
     return _write(options, garages, Report(read=len(garages)), city.SOURCE)
+
+
+def _add_file(parser: argparse.ArgumentParser, example: str) -> None:
+    parser.add_argument("file", type=Path, help=example)
+    parser.add_argument("--force", action="store_true", help="also where the file is much shorter than the last time")
 
 
 def _parser(name: str, description: str) -> argparse.ArgumentParser:
