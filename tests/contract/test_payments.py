@@ -4,25 +4,56 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from parkube.parking.adapters.database import open_database
+from parkube.parking.adapters.mollie_payments import MolliePayments
 from parkube.parking.adapters.payments import BuiltinPayments
-from parkube.parking.domain.errors import Conflict, Denied, Invalid, NotFound, ParkingError
+from parkube.parking.adapters.stripe_payments import StripePayments
+from parkube.parking.domain.errors import Conflict, Denied, Invalid, NotFound, ParkingError, Unavailable
 from parkube.parking.domain.payments import Order, OrderState, PaymentRefused
 from parkube.parking.main.wiring import new_id, now
-from tests.fakes.providers import Bank, BuiltinBank
+from parkube.parking.services.ports_payments import Payments
+from tests.fakes import mollie_server, stripe_server
+from tests.fakes.mollie_server import MollieServer
+from tests.fakes.providers import Bank, BuiltinBank, ServerBank, serving
+from tests.fakes.stripe_server import StripeServer
 
 
-@pytest.fixture(params=["builtin"])
+@asynccontextmanager
+async def opened(name: str, tmp_path: Path) -> AsyncIterator[Bank]:
+    if name == "stripe":
+        stripe = StripeServer()
+        with serving(stripe.app) as url:
+            yield ServerBank(StripePayments(stripe_server.KEY, stripe_server.WEBHOOK_SECRET, url), stripe, "cs_none")
+    elif name == "mollie":
+        mollie = MollieServer()
+        with serving(mollie.app) as url:
+            payments = MolliePayments(mollie_server.KEY, "https://park.example/hook", server_url=url)
+            yield ServerBank(payments, mollie, "tr_none")
+    else:
+        database = open_database(f"sqlite:///{tmp_path}/payments.sqlite")
+        await database.upgrade()
+        yield BuiltinBank(BuiltinPayments(database, now, new_id))
+        await database.close()
+
+
+@pytest.fixture(params=["builtin", "stripe", "mollie"])
 async def bank(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bank]:
-    database = open_database(f"sqlite:///{tmp_path}/payments.sqlite")
-    await database.upgrade()
-    yield BuiltinBank(BuiltinPayments(database, now, new_id))
-    await database.close()
+    async with opened(request.param, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(params=["stripe", "mollie"])
+async def far_bank(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ServerBank]:
+    """One that is a server behind a network."""
+    async with opened(request.param, tmp_path) as made:
+        assert isinstance(made, ServerBank)
+        yield made
 
 
 def order(amount_minor: int = 600, method: str = "card", *, later: bool = False, currency: str = "EUR") -> Order:
@@ -132,3 +163,25 @@ async def test_what_is_not_there_is_not_found(bank: Bank) -> None:
 async def test_nothing_is_no_payment(bank: Bank, amount: int) -> None:
     with pytest.raises(Invalid):
         await bank.payments.start(order(amount), "Parking", "https://x.example/")
+
+
+async def test_an_answer_that_was_lost_is_asked_for_again_and_the_money_moves_once(far_bank: ServerBank) -> None:
+    far_bank.server.silent_after = 1
+    made = await held(far_bank, 1000)
+    await far_bank.payments.capture(made, 700)
+    far_bank.server.silent_after = 1
+    await far_bank.payments.refund("rf_1", made, 300)
+    found = await far_bank.payments.find(made.reference or "")
+    assert (found.captured_minor, found.refunded_minor) == (700, 300)
+
+
+async def test_a_provider_that_refuses_our_secret_or_is_away_is_unavailable(far_bank: ServerBank) -> None:
+    def wrong(url: str) -> Payments:
+        if far_bank.payments.name == "stripe":
+            return StripePayments("sk_wrong", "x", url, 0)
+        return MolliePayments("wrong", "", server_url=url, retry_ms=100)
+
+    with serving(far_bank.server.app) as url, pytest.raises(Unavailable):
+        await wrong(url).find(far_bank.unknown)
+    with pytest.raises(Unavailable):
+        await wrong(url).find(far_bank.unknown)

@@ -15,6 +15,7 @@ from parkube.parking.api.driver import search, stays
 from parkube.parking.api.garage_link import socket
 from parkube.parking.api.limits import BodyLimit
 from parkube.parking.api.operator import routes as operator
+from parkube.parking.api.provider import webhooks
 from parkube.parking.api.shapes import Problem
 from parkube.parking.services.platform import Platform
 
@@ -37,6 +38,7 @@ def create_app(
     app.include_router(search.router, prefix="/api/v1/driver", tags=["driver"], responses=_PROBLEMS)  # type: ignore[arg-type]
     app.include_router(stays.router, prefix="/api/v1/driver", tags=["driver"], responses=_PROBLEMS)  # type: ignore[arg-type]
     app.include_router(operator.router, prefix="/api/v1/operator", tags=["operator"], responses=_PROBLEMS)  # type: ignore[arg-type]
+    app.include_router(webhooks.router, prefix="/api/v1/provider", tags=["provider"], responses=_PROBLEMS)  # type: ignore[arg-type]
     app.include_router(socket.router)
 
     @app.get("/healthz", include_in_schema=False)

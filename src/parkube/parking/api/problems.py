@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from parkube.parking.domain.errors import Conflict, Denied, Gone, Invalid, NotFound, ParkingError, Unavailable
+from parkube.parking.domain.payments import PaymentRefused
 
 _log = logging.getLogger(__name__)
 MEDIA_TYPE: Final = "application/problem+json"
@@ -24,6 +25,7 @@ _STATUS: Final[dict[type[ParkingError], int]] = {
     Denied: 401,
     Gone: 410,
     Unavailable: 503,
+    PaymentRefused: 402,
 }
 
 

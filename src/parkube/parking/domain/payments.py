@@ -103,13 +103,13 @@ def heard(order: Order, held: Held, at: datetime) -> Order:
             f"{order.amount_minor} {order.currency}",
             code="payment_mismatch",
         )
-    forward = _RANK[held.state] > _RANK[order.state]
+    state = held.state if _RANK[held.state] > _RANK[order.state] else order.state
     after = replace(
         order,
-        state=held.state if forward else order.state,
+        state=state,
         reference=order.reference or held.reference,
         captured_minor=max(order.captured_minor, held.captured_minor),
-        url=held.url if held.state is OrderState.PENDING else None,
+        url=held.url if state is OrderState.PENDING else None,
     )
     return order if after == order else replace(after, changed_at=at)
 

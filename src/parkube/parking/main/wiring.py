@@ -19,9 +19,9 @@ from fastapi import FastAPI
 
 from parkube.parking.adapters.database import SqlDatabase, open_database
 from parkube.parking.adapters.database.engine import DEFAULT_URL
-from parkube.parking.adapters.payments import BuiltinPayments
 from parkube.parking.adapters.signing import load_signer
 from parkube.parking.api.app import create_app
+from parkube.parking.main import providers
 from parkube.parking.services import keeping
 from parkube.parking.services.platform import Platform
 
@@ -53,12 +53,14 @@ def new_id(prefix: str) -> str:
 async def open_platform(database: SqlDatabase, clock: Callable[[], datetime] = now) -> Platform:
     """A platform on a database, whose schema is brought up to date and whose garages are in the index."""
     await database.upgrade()
+    payments = providers.configured(os.environ, database, clock, new_id)
     platform = Platform(
         database=database,
         signer=await load_signer(database),
-        payments=BuiltinPayments(database, clock, new_id),
+        payments=payments[0],
         clock=clock,
         new_id=new_id,
+        earlier=payments[1:],
     )
     await keeping.load(platform)
     return platform

@@ -137,10 +137,11 @@ async def message(platform: Platform, provider_name: str, headers: Mapping[str, 
     read = provider.message(headers, body)
     if read is None:
         return
+    event_id = read.event_id or platform.new_id("wh")
     async with platform.database.writing() as transaction:
-        fresh = await transaction.webhook(provider.name, read.event_id, read.reference, platform.clock())
+        fresh = await transaction.webhook(provider.name, event_id, read.reference, platform.clock())
     if fresh:
-        await _apply(platform, provider.name, read.event_id, read.reference)
+        await _apply(platform, provider.name, event_id, read.reference)
 
 
 async def tick(platform: Platform) -> None:

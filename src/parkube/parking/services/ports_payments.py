@@ -15,9 +15,12 @@ from parkube.parking.domain.payments import Held, Order
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A provider's webhook: something changed about that payment. What, is asked for: a message may be old."""
+    """A provider's webhook: something changed about that payment. What, is asked for: a message may be old.
 
-    event_id: str
+    event_id is None where the provider gives its messages none.
+    """
+
+    event_id: str | None
     reference: str
 
 

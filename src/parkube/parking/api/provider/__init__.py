@@ -1,0 +1,1 @@
+"""What payment providers call: their webhooks. Under /api/v1/provider."""
