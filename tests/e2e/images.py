@@ -12,7 +12,7 @@ from pathlib import Path
 
 from parkube.nodeagent.runtime.pause import architecture, oci_image
 
-APPLETS = ("busybox", "sh", "cat", "stty", "sleep", "touch", "echo", "ls", "env", "httpd", "id", "kill", "mkdir")
+APPLETS = ("busybox", "sh", "cat", "stty", "sleep", "touch", "echo", "ls", "env", "httpd", "id", "kill", "mkdir", "tar")
 
 
 def box_tar(name: str) -> bytes:

@@ -169,6 +169,42 @@ def test_attach_run_and_logs(kube: Kubectl) -> None:
     assert kube("logs", "-f", "ends") == "1\n2\n3\n"
 
 
+def test_files_are_copied_both_ways(kube: Kubectl, tmp_path: Path) -> None:
+    kube.apply(pod("box", "sleep 1000"))
+    kube("wait", "--for=condition=Ready", "pod/box", "--timeout=20s")
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "plan").write_text("bay 7")
+    kube("cp", str(tmp_path / "there"), "box:/tmp/there")
+    assert kube("exec", "box", "--", "cat", "/tmp/there/plan") == "bay 7"
+    kube("cp", "box:/tmp/there/plan", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_text() == "bay 7"
+
+
+def test_a_port_is_forwarded(kube: Kubectl) -> None:
+    script = "mkdir /tmp/w; echo hello > /tmp/w/index.html; httpd -f -p 8080 -h /tmp/w"
+    kube.apply(pod("web", script, ports=[{"containerPort": 8080}]))
+    kube("wait", "--for=condition=Ready", "pod/web", "--timeout=20s")
+    command = kube.command("port-forward", "pod/web", ":8080")
+    with subprocess.Popen(command, env=kube.environment, stdout=subprocess.PIPE, text=True) as forward:
+        try:
+            assert forward.stdout is not None
+            port = forward.stdout.readline().partition(" -> ")[0].rpartition(":")[2]
+            for _ in range(2):
+                words = ["curl", "-s", "--max-time", "10", f"http://127.0.0.1:{port}/"]
+                assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "hello\n"
+        finally:
+            forward.terminate()
+
+
+def test_a_container_is_added_to_look_inside(kube: Kubectl) -> None:
+    kube.apply(pod("web", "sleep 1000"))
+    kube("wait", "--for=condition=Ready", "pod/web", "--timeout=20s")
+    kube("debug", "web", f"--image={BOX}", "--container=look", "--", "sh", "-c", "echo looking; sleep 1000")
+    kube.wait_for(lambda: "looking" in kube.run("logs", "web", "-c", "look").stdout, 30)
+    statuses = kube.json("get", "pod", "web")["status"]["ephemeralContainerStatuses"]
+    assert "running" in statuses[0]["state"]
+
+
 WEB = """
 apiVersion: apps/v1
 kind: Deployment
