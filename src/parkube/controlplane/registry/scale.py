@@ -35,7 +35,7 @@ def scale_of(row: Resource, obj: Obj) -> Obj:
     selector = _read(obj, selector_path) if selector_path else None
     old = row.gvr.group == "extensions"
     if selector:
-        text = selector if isinstance(selector, str) else str(LabelSelector.from_object(selector))
+        text = selector if isinstance(selector, str) else str(LabelSelector.from_object(_as_selector(selector)))
         status["targetSelector" if old else "selector"] = text
     return {
         "kind": "Scale",
@@ -44,6 +44,11 @@ def scale_of(row: Resource, obj: Obj) -> Obj:
         "spec": {"replicas": _read(obj, spec_path) or 0},
         "status": status,
     }
+
+
+def _as_selector(selector: Obj) -> Obj:
+    """A ReplicationController's selector is a plain map of labels."""
+    return selector if {"matchLabels", "matchExpressions"} & selector.keys() else {"matchLabels": selector}
 
 
 def apply_scale(row: Resource, obj: Obj, scale: Obj) -> Obj:

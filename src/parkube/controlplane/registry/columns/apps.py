@@ -9,6 +9,15 @@ from parkube.controlplane.registry.resource import Column
 from parkube.kubeapi.errors import Obj
 
 
+def of_template(*path: str, wide: bool = False) -> tuple[Column, ...]:
+    """Names and images of the containers of the pod template at `path`."""
+    containers = at(*path, "spec", "containers", default=())
+    return (
+        column("Containers", lambda obj: ",".join(str(c.get("name")) for c in containers(obj)), wide=wide),
+        column("Images", lambda obj: ",".join(str(c.get("image")) for c in containers(obj)), wide=wide),
+    )
+
+
 def _containers(obj: Obj) -> list[Obj]:
     template = (obj.get("spec") or {}).get("template") or {}
     containers: list[Obj] = (template.get("spec") or {}).get("containers") or []
@@ -86,3 +95,9 @@ CONTROLLER_REVISION: tuple[Column, ...] = (
     column("Revision", _number("revision"), "integer"),
     AGE,
 )
+REPLICATION_CONTROLLER: tuple[Column, ...] = (
+    *REPLICA_SET[:5],
+    *of_template("spec", "template", wide=True),
+    column("Selector", lambda obj: joined(at("spec", "selector")(obj) or None), wide=True),
+)
+STATEFUL_SET: tuple[Column, ...] = (NAME, column("Ready", _ready), AGE, *of_template("spec", "template", wide=True))

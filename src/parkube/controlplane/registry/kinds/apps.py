@@ -80,7 +80,12 @@ class WorkloadStrategy(KindStrategy):
     @property
     def kind_name(self) -> str:
         """`ReplicaSet`, as messages have it."""
-        return {"deployment": "Deployment", "replicaset": "ReplicaSet", "daemonset": "DaemonSet"}.get(self.kind, "")
+        return _KIND_NAMES.get(self.kind, "")
+
+
+_KIND_NAMES = {
+    "deployment": "Deployment", "replicaset": "ReplicaSet", "daemonset": "DaemonSet", "statefulset": "StatefulSet",
+}  # fmt: skip
 
 
 def _status_faults(status: Obj) -> list[Cause]:
