@@ -1,7 +1,11 @@
-"""Query parameters into options of the registry. Pure; a bad value is named."""
+"""Query parameters into options of the registry. Pure; every bad value is named, as the API names them.
+
+Source: Kubernetes API reference, "Query parameters"; wording of `meta/v1` validation of options.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -9,11 +13,30 @@ import orjson
 from parkube.controlplane.apiserver.http import Request
 from parkube.controlplane.registry.options import ListOptions, WatchOptions
 from parkube.controlplane.registry.resource import Context
-from parkube.kubeapi.errors import ApiError, BadRequest, Cause, Invalid, Obj, invalid
+from parkube.kubeapi.errors import BadRequest, Cause, Obj, invalid
 from parkube.kubeapi.selectors import FieldSelector, LabelSelector
 
-_VALIDATION = ("", "Ignore", "Warn", "Strict")
+_VALIDATION = ("", "Ignore", "Strict", "Warn")
+_POLICIES = ("Foreground", "Background", "Orphan")
 _MANAGER_MOST = 128
+_KINDS = {"GET": "ListOptions", "POST": "CreateOptions", "PUT": "UpdateOptions", "DELETE": "DeleteOptions"}
+_EXACT, _NEWER = "Exact", "NotOlderThan"
+
+
+def _refuse(request: Request, faults: list[Cause], kind: str = "") -> None:
+    """Raises Invalid when there are any."""
+    if faults:
+        raise invalid(kind or _KINDS.get(request.method, "PatchOptions"), "meta.k8s.io", "", faults)
+
+
+def _forbidden(field: str, words: str) -> Cause:
+    return Cause("FieldValueForbidden", f"Forbidden: {words}", field)
+
+
+def _unsupported(field: str, value: Any, supported: Iterable[str]) -> Cause:
+    listed = ", ".join(f'"{one}"' for one in supported)
+    shown = orjson.dumps(value).decode()
+    return Cause("FieldValueNotSupported", f"Unsupported value: {shown}: supported values: {listed}", field)
 
 
 def _integer(request: Request, name: str) -> int:
@@ -23,67 +46,96 @@ def _integer(request: Request, name: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise BadRequest(f'unable to decode parameter "{name}": "{text}" is not an integer') from None
+        raise BadRequest(f"strconv.ParseInt: parsing {orjson.dumps(text).decode()}: invalid syntax") from None
 
 
 def list_options(request: Request) -> ListOptions:
     """The options of a list or deletecollection."""
     query = request.query
-    limit = _integer(request, "limit")
-    if limit < 0:
-        raise Invalid("limit: Invalid value: must be non-negative", causes=[Cause("FieldValueInvalid", "", "limit")])
+    _refuse(request, _list_faults(query), "ListOptions")
     return ListOptions(
         label_selector=LabelSelector.parse(query.get("labelSelector", "")),
         field_selector=FieldSelector.parse(query.get("fieldSelector", "")),
-        limit=limit,
+        limit=max(0, _integer(request, "limit")),
         continue_=query.get("continue", ""),
         resource_version=query.get("resourceVersion", ""),
         resource_version_match=query.get("resourceVersionMatch", ""),
     )
 
 
+def _list_faults(query: dict[str, str]) -> list[Cause]:
+    match, revision = query.get("resourceVersionMatch", ""), query.get("resourceVersion", "")
+    field, found = "resourceVersionMatch", []
+    if match:
+        if not revision:
+            found.append(_forbidden(field, f"{field} is forbidden unless resourceVersion is provided"))
+        if query.get("continue"):
+            found.append(_forbidden(field, f"{field} is forbidden when continue is provided"))
+        if match not in (_EXACT, _NEWER):
+            found.append(_unsupported(field, match, (_EXACT, _NEWER, "")))
+        if match == _EXACT and revision == "0":
+            found.append(_forbidden(field, f'{field} "exact" is forbidden for resourceVersion "0"'))
+    if "sendInitialEvents" in query:
+        found.append(_forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"))
+    return found
+
+
 def watch_options(request: Request, name: str = "") -> WatchOptions:
     """The options of a watch; `name` narrows it to one object."""
     query = request.query
+    _refuse(request, _watch_faults(query))
     field_selector = query.get("fieldSelector", "")
     if name:
         field_selector = ",".join(part for part in (field_selector, f"metadata.name={name}") if part)
-    initial = request.flag("sendInitialEvents") if "sendInitialEvents" in query else None
-    if "sendInitialEvents" in query and query.get("resourceVersionMatch") != "NotOlderThan":
-        raise Invalid(
-            "resourceVersionMatch: Invalid value: sendInitialEvents requires resourceVersionMatch=NotOlderThan",
-            causes=[Cause("FieldValueForbidden", "sendInitialEvents requires NotOlderThan", "resourceVersionMatch")],
-        )
     return WatchOptions(
         label_selector=LabelSelector.parse(query.get("labelSelector", "")),
         field_selector=FieldSelector.parse(field_selector),
         resource_version=query.get("resourceVersion", ""),
         bookmarks=request.flag("allowWatchBookmarks"),
-        send_initial_events=initial,
+        send_initial_events=request.flag("sendInitialEvents") if "sendInitialEvents" in query else None,
     )
+
+
+def _watch_faults(query: dict[str, str]) -> list[Cause]:
+    match, field, found = query.get("resourceVersionMatch", ""), "resourceVersionMatch", []
+    initial = "sendInitialEvents" in query
+    if initial and match != _NEWER:
+        found.append(_forbidden(field, f"sendInitialEvents requires setting {field} to {_NEWER}"))
+    if match:
+        if not initial:
+            found.append(_forbidden(field, f"{field} is forbidden for watch unless sendInitialEvents is provided"))
+        if match != _NEWER:
+            found.append(_unsupported(field, match, (_NEWER,)))
+        if query.get("continue"):
+            found.append(_forbidden(field, f"{field} is forbidden when continue is provided"))
+    return found
 
 
 def context(request: Request) -> Context:
     """Who asks and how, for the registry."""
     query = request.query
-    manager = query.get("fieldManager", "")
-    if len(manager) > _MANAGER_MOST:
-        words = f"Too long: may not be more than {_MANAGER_MOST} bytes"
-        raise _of_options(request, Cause("FieldValueTooLong", words, "fieldManager"))
-    if not manager.isprintable():
-        words = f"Invalid value: {orjson.dumps(manager).decode()}: should only contain printable characters"
-        raise _of_options(request, Cause("FieldValueInvalid", words, "fieldManager"))
+    manager, validation = query.get("fieldManager", ""), query.get("fieldValidation", "")
+    found = _manager_faults(manager)
+    if query.get("dryRun", "") not in ("", "All"):
+        found.append(_unsupported("dryRun", query["dryRun"], ("All",)))
+    if validation not in _VALIDATION:
+        found.append(_unsupported("fieldValidation", validation, _VALIDATION))
+    _refuse(request, found)
     return Context(
         user=request.user,
-        dry_run=_dry_run(query.get("dryRun", "")),
+        dry_run=query.get("dryRun") == "All",
         field_manager=manager or _agent(request),
-        field_validation=_field_validation(query.get("fieldValidation", "")),
+        field_validation=validation,
     )
 
 
-def _of_options(request: Request, cause: Cause) -> ApiError:
-    kind = {"POST": "CreateOptions", "PUT": "UpdateOptions", "DELETE": "DeleteOptions"}.get(request.method)
-    return invalid(kind or "PatchOptions", "meta.k8s.io", "", [cause])
+def _manager_faults(manager: str) -> list[Cause]:
+    if len(manager) > _MANAGER_MOST:
+        return [Cause("FieldValueTooLong", f"Too long: may not be more than {_MANAGER_MOST} bytes", "fieldManager")]
+    if not manager.isprintable():
+        words = f"Invalid value: {orjson.dumps(manager).decode()}: should only contain printable characters"
+        return [Cause("FieldValueInvalid", words, "fieldManager")]
+    return []
 
 
 def _agent(request: Request) -> str:
@@ -96,10 +148,9 @@ def force(request: Request, *, apply: bool) -> bool:
     """Whether an apply takes fields from their managers. Raises Invalid for what only apply knows, or needs."""
     if apply and not request.query.get("fieldManager"):
         words = "Required value: is required for apply patch"
-        raise _of_options(request, Cause("FieldValueRequired", words, "fieldManager"))
+        _refuse(request, [Cause("FieldValueRequired", words, "fieldManager")])
     if "force" in request.query and not apply:
-        words = "Forbidden: may not be specified for non-apply patch"
-        raise _of_options(request, Cause("FieldValueForbidden", words, "force"))
+        _refuse(request, [_forbidden("force", "may not be specified for non-apply patch")])
     return request.flag("force")
 
 
@@ -109,45 +160,42 @@ def delete_options(request: Request, body: Any) -> Obj:
         raise BadRequest("the body of a DELETE is a DeleteOptions object")
     options: Obj = dict(body or {})
     query = request.query
-    for name in ("gracePeriodSeconds",):
-        if name in query and name not in options:
-            options[name] = _integer(request, name)
+    if "gracePeriodSeconds" in query and "gracePeriodSeconds" not in options:
+        options["gracePeriodSeconds"] = _integer(request, "gracePeriodSeconds")
     if "propagationPolicy" in query and "propagationPolicy" not in options:
         options["propagationPolicy"] = query["propagationPolicy"]
-    if "orphanDependents" in query and "propagationPolicy" not in options:
-        options["propagationPolicy"] = "Orphan" if request.flag("orphanDependents") else "Background"
-    grace = options.get("gracePeriodSeconds")
-    if grace is not None and (not isinstance(grace, int) or isinstance(grace, bool) or grace < 0):
-        raise BadRequest(f"gracePeriodSeconds is a number of seconds, 0 or more, not {grace!r}")
-    policy = options.get("propagationPolicy")
-    if policy not in (None, "Orphan", "Background", "Foreground"):
-        raise Invalid(
-            f'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "{policy}": '
-            'supported values: "Background", "Foreground", "Orphan"',
-            causes=[Cause("FieldValueNotSupported", f'Unsupported value: "{policy}"', "propagationPolicy")],
-        )
+    if "orphanDependents" in query and "orphanDependents" not in options:
+        options["orphanDependents"] = request.flag("orphanDependents")
+    if "dryRun" in query and "dryRun" not in options:
+        options["dryRun"] = [query["dryRun"]]
+    if "ignoreStoreReadErrorWithClusterBreakingPotential" in options:
+        del options["ignoreStoreReadErrorWithClusterBreakingPotential"]  # every stored object can be read here
+    _refuse(request, _delete_faults(options))
     return options
+
+
+def _delete_faults(options: Obj) -> list[Cause]:
+    policy, orphan = options.get("propagationPolicy"), options.get("orphanDependents")
+    dry, grace, found = options.get("dryRun") or [], options.get("gracePeriodSeconds"), []
+    wrong = (
+        grace is not None and (not isinstance(grace, int) or isinstance(grace, bool)),
+        policy is not None and not isinstance(policy, str),
+        orphan is not None and not isinstance(orphan, bool),
+        not isinstance(dry, list),
+        not isinstance(options.get("preconditions") or {}, dict),
+    )
+    if any(wrong):
+        raise BadRequest("the body of the request is no DeleteOptions: a field is of another type than it should be")
+    if policy is not None and orphan is not None:
+        words = "orphanDependents and deletionPropagation cannot be both set"
+        words = f"Invalid value: {orjson.dumps(policy).decode()}: {words}"
+        found.append(Cause("FieldValueInvalid", words, "propagationPolicy"))
+    elif policy is not None and policy not in _POLICIES:
+        found.append(_unsupported("propagationPolicy", policy, (*_POLICIES, "nil")))
+    found += [_unsupported("dryRun", value, ("All",)) for value in dry if value not in ("All", "")]
+    return found
 
 
 def delete_context(request: Request, options: Obj) -> Context:
     """The context of a DELETE: its dryRun may stand in the body."""
-    dry = options.get("dryRun") or ([request.query["dryRun"]] if "dryRun" in request.query else [])
-    return Context(user=request.user, dry_run=_dry_run(dry[0] if isinstance(dry, list) and dry else ""))
-
-
-def _dry_run(value: Any) -> bool:
-    if value not in ("", "All"):
-        raise Invalid(
-            f'dryRun: Unsupported value: "{value}": supported values: "All"',
-            causes=[Cause("FieldValueNotSupported", f'Unsupported value: "{value}"', "dryRun")],
-        )
-    return bool(value == "All")
-
-
-def _field_validation(value: str) -> str:
-    if value not in _VALIDATION:
-        raise Invalid(
-            f'fieldValidation: Unsupported value: "{value}": supported values: "", "Ignore", "Warn", "Strict"',
-            causes=[Cause("FieldValueNotSupported", f'Unsupported value: "{value}"', "fieldValidation")],
-        )
-    return value
+    return Context(user=request.user, dry_run="All" in (options.get("dryRun") or ()))
