@@ -266,3 +266,20 @@ async def test_an_autoscaler_in_both_versions(line: Line) -> None:
     status, refused = await line.ask("POST", path.format("v2"), {"metadata": {"name": "b"}, "spec": {"maxReplicas": 0}})
     assert status == 422
     assert "spec.maxReplicas" in [cause["field"] for cause in refused["details"]["causes"]]
+
+
+async def test_events_are_found_by_the_names_of_either_group(line: Line) -> None:
+    event = {
+        "metadata": {"name": "e"}, "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"},
+        "reason": "Tested", "reportingComponent": "tester", "type": "Normal",
+    }  # fmt: skip
+    assert (await line.ask("POST", "/api/v1/namespaces/default/events", event))[0] == 201
+    core, new = "/api/v1/events?fieldSelector=", "/apis/events.k8s.io/v1/events?fieldSelector="
+    for path in (
+        core + "involvedObject.kind=Pod,reportingComponent=tester", new + "regarding.kind=Pod,reason=Tested",
+        new + "reportingController=tester",
+    ):  # fmt: skip
+        assert [item["metadata"]["name"] for item in (await line.ask("GET", path))[1]["items"]] == ["e"], path
+    assert (await line.ask("GET", new + "regarding.kind=Node"))[1]["items"] == []
+    status, refused = await line.ask("GET", new + "involvedObject.kind=Pod")
+    assert (status, refused["message"]) == (400, "field label not supported: involvedObject.kind")

@@ -130,7 +130,7 @@ def test_other_kinds_have_none(api_version: str, kind: str) -> None:
 TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
 EPOCH = "1970-01-01T00:00:00"  # on the wire it is the same as no time
 TIME = (
-    st.datetimes(min_value=datetime.fromisoformat("0002-01-01"))
+    st.datetimes(min_value=datetime.fromisoformat("0001-01-01T00:00:01"))
     .map(lambda at: at.isoformat(timespec="seconds"))
     .filter(lambda text: text != EPOCH)
 )

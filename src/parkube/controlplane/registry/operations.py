@@ -12,6 +12,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from parkube.controlplane.registry import deletion, managed, metadata, scale, schemas
 from parkube.controlplane.registry.cache import Hint, ResourceCache
@@ -37,6 +38,7 @@ from parkube.kubeapi.errors import (
     not_found,
 )
 from parkube.kubeapi.objects import copy, rfc3339
+from parkube.kubeapi.selectors import FieldSelector
 
 __all__ = ["ListOptions", "ListResult", "Registry", "Stored", "Subscription", "WatchItem", "WatchOptions"]
 
@@ -100,10 +102,12 @@ class Registry:
 
     async def list(self, r: Resource, namespace: str, options: ListOptions) -> ListResult:
         """A page of objects, in the row's version. Raises Expired, BadRequest, Timeout."""
+        options = replace(options, field_selector=_stored_fields(r, options.field_selector))
         return await page(self.caches.of(r), self.store, r, namespace, options, self.revision)
 
     def watch(self, r: Resource, namespace: str, options: WatchOptions, sink: Sink) -> Subscription:
         """Tell `sink` of changes, from the next tick of the loop on. Raises Expired, BadRequest, Timeout."""
+        options = replace(options, field_selector=_stored_fields(r, options.field_selector))
         return self.caches.watch(r, namespace, options, sink)
 
     # -- writing
@@ -359,6 +363,19 @@ class Registry:
         if faults:
             named = obj["metadata"].get("name") or obj["metadata"].get("generateName") or ""
             raise invalid(r.kind, r.gvr.group, named, list(dict.fromkeys(faults)))
+
+
+def _stored_fields(r: Resource, selector: FieldSelector) -> FieldSelector:
+    """The selector in the words of the version that is stored. Raises BadRequest for those the row does not know."""
+    if not r.stored_fields or selector.empty:
+        return selector
+    terms = []
+    for term in selector.terms:
+        path = term.path if term.path.startswith("metadata.") else r.stored_fields.get(term.path)
+        if path is None:
+            raise BadRequest(f"field label not supported: {term.path}")
+        terms.append(term._replace(path=path))
+    return FieldSelector(tuple(terms))
 
 
 def _managed(obj: Obj) -> managed.Managed:

@@ -5,7 +5,7 @@ Everything that is special about a kind lives in its strategy; nothing outside a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -106,6 +106,7 @@ class Resource:
     subresources: tuple[str, ...] = ()  # "status", "scale", "eviction", "binding", "token", "log", "exec", …
     columns: tuple[Column, ...] = ()
     fields: tuple[FieldLabel, ...] = ()  # metadata.name and metadata.namespace are always there
+    stored_fields: Mapping[str, str] = field(default_factory=dict)  # what the stored version calls a field, if not so
     schema: Obj | None = None  # structural OpenAPI schema; None: the built-in definition of this GVK
     storage: GVR | None = None  # where the objects live, when not under this GVR
     to_storage: Callable[[Obj], Obj] | None = None  # conversions when `storage` is another version

@@ -14,6 +14,7 @@ from parkube.controlplane.apiserver.protobuf.tables import MAGIC, fields_of, mes
 from parkube.kubeapi.errors import Obj
 
 _DEPTH = 64
+_GO_ZERO = datetime(1, 1, 1, tzinfo=UTC)  # what Go's clients write for no time
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _ZERO: dict[str, Any] = {"s": "", "i": 0, "b": False, "d": 0.0, "y": ""}
 
@@ -101,8 +102,8 @@ def _time(data: bytes, micro: bool = False) -> str | None:
         moment = datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds)
     except OverflowError:
         raise ProtobufError("a time is out of range") from None
-    if moment.year <= 1:
-        return None  # Go's zero time
+    if moment == _GO_ZERO and not nanos:
+        return None
     return moment.isoformat(timespec="seconds")[:19] + (f".{nanos // 1000:06d}Z" if micro else "Z")
 
 

@@ -40,6 +40,11 @@ def _source(event: Obj) -> str:
     return str(source.get("component") or event.get("reportingComponent") or event.get("reportingController") or "")
 
 
+def _new_name(path: str) -> str:
+    """What events.k8s.io calls a field of the core group's events."""
+    return {"reportingComponent": "reportingController"}.get(path, path.replace("involvedObject", "regarding"))
+
+
 _SOURCE = FieldLabel("source", _source)
 
 
@@ -83,6 +88,6 @@ def rows() -> list[Resource]:
             "events.k8s.io", "v1", "events", "Event", EventStrategy("regarding", strict=True), short="ev",
             storage=EVENTS, columns=EVENT_COLUMNS,
             to_storage=to_core, from_storage=from_core,
-            fields=(*(label(path.replace("involvedObject", "regarding")) for path in _FIELDS), _SOURCE),
+            stored_fields={_new_name(path): path for path in _FIELDS},
         )
     ]  # fmt: skip
