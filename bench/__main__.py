@@ -18,7 +18,7 @@ from scripts.demo.errors import DemoError
 from bench import report
 from bench.figures import Figure, shown
 from bench.measure import BenchError
-from bench.rows import gate, hollow, node, registry, search, start, tariffs
+from bench.rows import api, gate, hollow, node, registry, search, start, tariffs
 
 ROWS: dict[str, Callable[[bool], list[Figure]]] = {
     "start": start.measure,
@@ -27,6 +27,7 @@ ROWS: dict[str, Callable[[bool], list[Figure]]] = {
     "gate": gate.measure,
     "search": search.measure,
     "registry": registry.measure,
+    "api": api.measure,
     "tariffs": tariffs.measure,
     "fleet": hollow.measure_fleet,
 }

@@ -74,15 +74,24 @@ class Api:
             context.load_cert_chain(file.name)
         self._connection = http.client.HTTPSConnection(host, int(port), context=context, timeout=30)
 
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
+    def ask(self, method: str, path: str, body: Any = None, *, kind: str = "application/json") -> Any:
         """The answer's JSON, or its text. Raises BenchError on anything but success."""
         data = None if body is None else json.dumps(body).encode()
-        self._connection.request(method, path, data, {"Content-Type": "application/json"})
+        self._connection.request(method, path, data, {"Content-Type": kind})
         answer = self._connection.getresponse()
         text = answer.read()
         if answer.status >= 300:
             raise BenchError(f"{method} {path}: {answer.status} {text[:300].decode(errors='replace')}")
         return json.loads(text) if text.startswith(b"{") else text.decode()
+
+    def read(self, path: str, accept: str) -> tuple[str, bytes]:
+        """The answer's Content-Type and its body as it is. Raises BenchError on anything but success."""
+        self._connection.request("GET", path, headers={"Accept": accept})
+        answer = self._connection.getresponse()
+        body = answer.read()
+        if answer.status != 200:
+            raise BenchError(f"GET {path} as {accept}: {answer.status}")
+        return answer.headers["Content-Type"], body
 
     def kubectl(self, *words: str | Path, stdin: str | None = None) -> str:
         """What the newest kubectl of the machine prints."""
