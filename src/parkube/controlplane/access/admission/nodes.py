@@ -78,9 +78,9 @@ def _node(node: str, operation: str, subresource: str, name: str, new: Obj | Non
         return f"node {node!r} is not allowed to delete its own Node object"
     meta, before = (new or {}).get("metadata") or {}, (old or {}).get("metadata") or {}
     labels, had = meta.get("labels") or {}, before.get("labels") or {}
-    if operation == "UPDATE" and not subresource:
+    if operation == "UPDATE":
         taints, tainted = (((obj or {}).get("spec") or {}).get("taints") or [] for obj in (new, old))
-        if taints != tainted:
+        if not subresource and taints != tainted:
             return f"node {node!r} is not allowed to modify taints"
         if (meta.get("ownerReferences") or []) != (before.get("ownerReferences") or []):
             return f"node {node!r} is not allowed to modify ownerReferences"

@@ -104,6 +104,7 @@ class DeploymentStrategy(WorkloadStrategy):
     """Rolls out by a surge and a number that may be away."""
 
     kind = "deployment"
+    status_keeps = ("labels",)
     spec_defaults = DEPLOYMENT
     rolling: ClassVar[Defaults] = ROLLING
 

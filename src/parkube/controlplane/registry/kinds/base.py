@@ -33,6 +33,7 @@ class KindStrategy(Strategy):
 
     status: ClassVar[bool] = True  # `status` is written through the status subresource alone
     first_status: ClassVar[Obj | None] = {}  # as the API's own types show it before any controller wrote one
+    status_keeps: ClassVar[tuple[str, ...]] = ()  # what of metadata an update of the status leaves as it is
     generation: ClassVar[bool] = False  # `metadata.generation` counts changes of what is not metadata or status
     spec_defaults: ClassVar[Defaults] = {}
     immutable: ClassVar[tuple[str, ...]] = ()  # top-level fields that may not change at all
@@ -53,7 +54,7 @@ class KindStrategy(Strategy):
 
     def prepare_update(self, new: Obj, old: Obj, subresource: str) -> None:
         if subresource == "status":
-            _keep_all_but_status(new, old)
+            _keep_all_but_status(new, old, self.status_keeps)
             return
         if self.status and not subresource:
             _put_back(new, old, "status")
@@ -97,13 +98,14 @@ def _put_back(new: Obj, old: Obj, key: str) -> None:
         new.pop(key, None)
 
 
-_STATUS_MAY_MOVE = ("resourceVersion", "managedFields")
-
-
-def _keep_all_but_status(new: Obj, old: Obj) -> None:
-    """Only `status` may differ, and what metadata the generic update looks at."""
-    metadata = dict(old.get("metadata") or {})
-    metadata.update({key: value for key, value in (new.get("metadata") or {}).items() if key in _STATUS_MAY_MOVE})
+def _keep_all_but_status(new: Obj, old: Obj, kept: tuple[str, ...]) -> None:
+    """Only `status` may differ, and metadata but for the fields in `kept`."""
+    metadata, before = dict(new.get("metadata") or {}), old.get("metadata") or {}
+    for key in kept:
+        if key in before:
+            metadata[key] = before[key]
+        else:
+            metadata.pop(key, None)
     for key in [key for key in new if key != "status"]:
         if key not in old:
             del new[key]

@@ -24,6 +24,7 @@ class PodStrategy(KindStrategy):
     """Deletion is graceful; of a spec nearly nothing may change."""
 
     generation = True
+    status_keeps = ("ownerReferences",)
 
     def default(self, obj: Obj) -> None:
         podspec.default_pod(obj)
