@@ -85,7 +85,7 @@ def _entries(live: Obj, bare: Obj, node: Node, writer: Writer) -> list[Entry]:
 
 
 def _pruned(new: Obj, last: Fields, entries: list[Entry], node: Node) -> Obj:
-    if not last:
+    if not difference(last, entries[0].fields):  # nothing that was named before is missing now
         return new
     owned: Fields = {}
     for entry in entries:
