@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import struct
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -166,7 +167,7 @@ def test_protobuf_bodies(running: Running, row: Resource, seed: int) -> None:
         return
     try:
         body = bytearray(encode(Definitions(dice).of(row, "typed")))
-    except (AttributeError, TypeError, ValueError, KeyError, OverflowError, ProtobufError):
+    except (AttributeError, TypeError, ValueError, KeyError, OverflowError, struct.error, ProtobufError):
         return  # a value that no typed client can hold
     for _ in range(dice.choice((0, 1, 3))):
         body[dice.randrange(4, len(body))] = dice.randrange(256)

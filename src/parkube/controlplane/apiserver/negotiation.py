@@ -44,6 +44,14 @@ def accepted(accept: str) -> tuple[Media, ...]:
     return tuple(media for _, media in found)
 
 
+class Unreadable(BadRequest):
+    """A body is not in the form that it says; `why` is its parser's sentence."""
+
+    def __init__(self, form_: str, why: str) -> None:
+        super().__init__(f"the body of the request was not valid {form_}: {why}")
+        self.why = f"{form_.lower()} parse error: {why}"
+
+
 class Form(NamedTuple):
     """How objects are to be written: `kind` is "", "Table", "PartialObjectMetadata" or "PartialObjectMetadataList"."""
 
@@ -100,7 +108,7 @@ def decode(body: bytes, content_type: str, twice: list[str] | None = None) -> An
             if twice is not None:
                 twice += duplicates.in_json(body, value)
         except (orjson.JSONDecodeError, RecursionError) as error:
-            raise BadRequest(f"the body of the request was not valid JSON: {error}") from None
+            raise Unreadable("JSON", str(error)) from None
         return value
     if kind == PROTOBUF:
         if not body:
@@ -110,15 +118,15 @@ def decode(body: bytes, content_type: str, twice: list[str] | None = None) -> An
         except protobuf.ProtobufError as problem:
             raise BadRequest(f"the body of the request was not a valid protobuf object: {problem}") from None
     raise UnsupportedMediaType(
-        f"the body of the request was in an unknown format - accepted media types include: "
-        f"application/json, application/yaml, application/vnd.kubernetes.protobuf (it was {kind})"
+        "the body of the request was in an unknown format - accepted media types include: "
+        "application/json, application/yaml, application/vnd.kubernetes.protobuf"
     )
 
 
 def _decode_yaml(body: bytes, twice: list[str] | None) -> Any:
     try:
         if b"*" in body and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(body, Loader=_Loader)):
-            raise BadRequest("the body of the request was not valid YAML: aliases are not accepted")
+            raise Unreadable("YAML", "aliases are not accepted")
         if twice is not None:
             twice += duplicates.in_yaml(body)
         # through JSON, so that dates and other things YAML knows and JSON does not come out as text
@@ -127,7 +135,7 @@ def _decode_yaml(body: bytes, twice: list[str] | None) -> Any:
         where = getattr(error, "problem_mark", None)
         at = f" (line {where.line + 1})" if where is not None else ""
         what = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        raise BadRequest(f"the body of the request was not valid YAML: {what}{at}") from None
+        raise Unreadable("YAML", f"{what}{at}") from None
 
 
 def encode(value: Obj, shape: Form) -> bytes:

@@ -12,7 +12,7 @@ import orjson
 
 from parkube.controlplane.apiserver import params, patching, watching
 from parkube.controlplane.apiserver.http import Request, Response
-from parkube.controlplane.apiserver.negotiation import PLAIN, Form, decode, encode, form
+from parkube.controlplane.apiserver.negotiation import PLAIN, Form, Unreadable, decode, encode, form
 from parkube.controlplane.apiserver.protobuf import encode_list, message_of
 from parkube.controlplane.apiserver.router import Target
 from parkube.controlplane.apiserver.special import Special
@@ -25,6 +25,7 @@ from parkube.controlplane.registry.stored import Stored
 from parkube.kubeapi.client import PatchType
 from parkube.kubeapi.errors import BadRequest, MethodNotAllowed, NotFound, Obj
 
+_SHOWN = 30  # bytes of a body that an error shows
 _LATER = {"portforward": "port-forward is not in this version"}
 _PROXY = "proxy"  # whatever the method and the path behind it, the proxied place answers
 
@@ -107,7 +108,7 @@ class Resources:
         kind = request.headers.get("content-type", "")
         if at.verb == "patch":
             patch_kind = patching.kind_of(kind, row)
-            force, patch = params.force(request, apply=patch_kind is PatchType.APPLY), self._read(request, context)
+            force, patch = params.force(request, apply=patch_kind is PatchType.APPLY), self._read(request, row, context)
             if patch_kind is PatchType.APPLY and at.subresource != "scale":
                 if context.duplicates and context.field_validation == "Strict":
                     raise BadRequest(
@@ -121,7 +122,7 @@ class Resources:
             change = patching.change(row, patch_kind, patch)
             obj = await self._registry.mutate(row, namespace, at.name, change, context, at.subresource)
             return self._written(shape, row, obj, request, context, 200)
-        obj = self._body(row, at.subresource, self._read(request, context))
+        obj = self._body(row, at.subresource, self._read(request, row, context))
         if at.verb == "update":
             obj = await self._registry.update(row, namespace, at.name, obj, context, at.subresource)
             return self._written(shape, row, obj, request, context, 200)
@@ -135,10 +136,18 @@ class Resources:
         return self._written(shape, row, obj, request, context, 201)
 
     @staticmethod
-    def _read(request: Request, context: Context) -> Any:
+    def _read(request: Request, row: Resource, context: Context) -> Any:
         """The body's value; `context` learns what it names twice."""
         kind = request.headers.get("content-type", "")
-        return decode(request.body, kind, None if context.field_validation == "Ignore" else context.duplicates)
+        try:
+            return decode(request.body, kind, None if context.field_validation == "Ignore" else context.duplicates)
+        except Unreadable as error:
+            if request.method == "PATCH":
+                raise BadRequest(f"error decoding patch: {error.why}") from None
+            raise BadRequest(
+                f"the object provided is unrecognized (must be of type {row.kind}): couldn't get version/kind; "
+                f"{error.why} ({_beginning(request.body)})"
+            ) from None
 
     def _written(
         self, shape: Form, row: Resource, obj: Obj, request: Request, context: Context, status: int
@@ -167,8 +176,8 @@ class Resources:
             value["apiVersion"] = group_version
         if value["kind"] != kind:
             raise BadRequest(
-                f"{value['kind']} in version {value['apiVersion']!r} cannot be handled as a {kind}: "
-                "the kind in the data does not match the resource of the path"
+                f'{value["kind"]} in version "{group_version.rpartition("/")[2]}" cannot be handled as a {kind}: '
+                f"the kind in the data does not match the resource of the path"
             )
         if value["apiVersion"] != group_version and not self._special.takes(subresource, str(value["apiVersion"])):
             raise BadRequest(
@@ -193,6 +202,14 @@ class Resources:
         chosen = params.list_options(request)
         result = await self._registry.delete_collection(row, namespace, chosen, options, context)
         return Response(200, list_body(row, result, shape, request.query.get("includeObject", "")), shape.content_type)
+
+
+def _beginning(body: bytes) -> str:
+    """What a body that cannot be read begins with: as text where it looks like an object, else in hex."""
+    if not body:
+        return "<empty>"
+    shown = body[:_SHOWN].decode(errors="replace") if body.startswith(b"{") else body[:_SHOWN].hex()
+    return shown + (" ..." if len(body) > _SHOWN else "")
 
 
 def _form(request: Request, row: Resource) -> Form:
