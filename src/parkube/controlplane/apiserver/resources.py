@@ -130,7 +130,7 @@ class Resources:
         if answer is not None:
             obj = await answer(row, namespace, at.name, obj, context)
         elif at.name and not at.subresource:
-            raise MethodNotAllowed("POST goes to the collection, not to a name")
+            raise MethodNotAllowed("the server does not allow this method on the requested resource")
         else:
             obj = await self._registry.create(row, namespace, obj, context, at.subresource)
         return self._written(shape, row, obj, request, context, 201)
