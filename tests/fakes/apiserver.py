@@ -74,10 +74,16 @@ class Line:
         raise AssertionError(f"{len(chunked(self.transport.out))} events: {self.transport.out!r}")
 
 
-def chunked(out: bytes) -> list[Any]:
+def chunk_bodies(out: bytes) -> bytes:
+    """The body of a chunked answer, as far as it has come."""
     rest, body = out.partition(b"\r\n\r\n")[2], b""
     while rest:
         size, _, rest = rest.partition(b"\r\n")
         body += rest[: int(size, 16)]
         rest = rest[int(size, 16) + 2 :]
-    return [orjson.loads(line) for line in body.splitlines()]
+    return body
+
+
+def chunked(out: bytes) -> list[Any]:
+    """The events of a watch in JSON."""
+    return [orjson.loads(line) for line in chunk_bodies(out).splitlines()]

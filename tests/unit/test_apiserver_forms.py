@@ -126,6 +126,9 @@ def test_versions_by_preference() -> None:
     assert sorted(versions, key=_rank) == ["v10", "v2", "v1", "v1beta2", "v1beta1", "v11alpha2", "v1alpha1", "foo"]
 
 
+LIST = "application/json;g=apidiscovery.k8s.io;as=APIGroupDiscoveryList"
+
+
 class Asked:
     def __init__(self, path: str, **headers: str) -> None:
         self.path, self.headers = path, headers
@@ -171,3 +174,38 @@ def test_fields_named_twice(body: bytes, kind: str, expected: list[str]) -> None
     found: list[str] = []
     decode(body, kind, found)
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "expected"),
+    [
+        ("/apis", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList", b"apidiscovery.k8s.io/v2"),
+        ("/api", "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList", b"v2beta1"),
+        (
+            "/apis",
+            "application/json;g=apidiscovery.k8s.io;v=v9;as=APIGroupDiscoveryList,application/json",
+            b"APIGroupList",
+        ),
+        (
+            "/apis/apps/v1",
+            "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList, */*",
+            b"APIResourceList",
+        ),
+        ("/apis", "application/vnd.kubernetes.protobuf", b"k8s\x00"),
+        ("/api/v1", "application/vnd.kubernetes.protobuf, */*", b"k8s\x00"),
+    ],
+)
+def test_discovery_in_the_form_asked_for(path: str, accept: str, expected: bytes) -> None:
+    answer = Discovery(CATALOGUE, "").handle(Asked(path, accept=accept))  # type: ignore[arg-type]
+    assert answer is not None
+    assert expected in answer.body
+
+
+def test_discovery_that_cannot_be_given_so() -> None:
+    for path, accept in (
+        ("/apis", "application/json;g=apidiscovery.k8s.io;v=v9;as=APIGroupDiscoveryList"),
+        ("/apis/apps", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"),
+        ("/api", "text/html"),
+    ):
+        with pytest.raises(NotAcceptable):
+            Discovery(CATALOGUE, "").handle(Asked(path, accept=accept))  # type: ignore[arg-type]

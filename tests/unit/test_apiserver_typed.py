@@ -12,7 +12,7 @@ import pytest
 from parkube.controlplane.apiserver.protobuf import decode, encode
 from parkube.controlplane.main.assemble import Server
 from parkube.controlplane.pki import Pki, ensure
-from tests.fakes.apiserver import Line, serving
+from tests.fakes.apiserver import Line, chunk_bodies, serving
 
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 CMS = "/api/v1/namespaces/default/configmaps"
@@ -122,3 +122,52 @@ async def test_custom_resources_stay_json(server: Server) -> None:
     assert "Content-Type: application/json" in typed.head
     status, answer = await typed.call("GET", path, accept=PROTOBUF)
     assert (status, orjson.dumps(answer)[:1]) == (406, b"{")
+
+
+def frames(out: bytes) -> list[tuple[str, Any]]:
+    """The events of a watch in protobuf: type, and the object in it."""
+    body, found = chunk_bodies(out), []
+    while len(body) >= 4:
+        size = int.from_bytes(body[:4], "big")
+        event, body = body[4 : 4 + size], body[4 + size :]
+        found.append((event[2 : 2 + event[1]].decode(), decode(event[event.index(b"k8s\x00") :])))
+    return found
+
+
+async def test_a_watch_list_begins_with_what_there_is_and_says_when_that_ends(server: Server) -> None:
+    typed, writer = Typed(server), Line(server)
+    await writer.ask("POST", CMS, config_map("a"))
+    query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+    typed.send("GET", f"{CMS}?{query}", **ACCEPT)
+    out = await typed.until(b"initial-events-end")
+    events = frames(out)
+    assert [(kind, obj["metadata"].get("name")) for kind, obj in events[:-1]][-1] == ("ADDED", "a")
+    kind, mark = events[-1]
+    assert (kind, mark["kind"]) == ("BOOKMARK", "ConfigMap")
+    assert mark["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+    assert int(mark["metadata"]["resourceVersion"]) >= int(events[-2][1]["metadata"]["resourceVersion"])
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("watch=1&sendInitialEvents=true", "resourceVersionMatch"),
+        ("watch=1&resourceVersionMatch=NotOlderThan&resourceVersion=1", "resourceVersionMatch"),
+        ("sendInitialEvents=true", "sendInitialEvents"),
+    ],
+)
+async def test_watch_lists_that_cannot_be(server: Server, query: str, field: str) -> None:
+    status, refused = await Line(server).ask("GET", f"{CMS}?{query}")
+    assert (status, refused["details"]["causes"][0]["field"]) == (422, field)
+    assert refused["message"].startswith('ListOptions.meta.k8s.io "" is invalid: ')
+
+
+async def test_an_expired_watch_is_an_error_in_a_frame(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    typed = Typed(server)
+    for number in range(3):
+        await Line(server).ask("POST", CMS, config_map(f"c{number}"))
+    rows = {row.gvr.resource: row for row in server.registry.catalogue}
+    monkeypatch.setattr(server.registry.caches.of(rows["configmaps"]), "floor", server.registry.revision)
+    typed.send("GET", f"{CMS}?watch=1&resourceVersion=1", **ACCEPT)
+    kind, status = frames(await typed.until(b"Expired"))[0]
+    assert (kind, status["kind"], status["code"], status["reason"]) == ("ERROR", "Status", 410, "Expired")

@@ -8,16 +8,15 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-import orjson
-
 from parkube.controlplane.apiserver.http import Request, Response
-from parkube.controlplane.apiserver.negotiation import accepted
+from parkube.controlplane.apiserver.negotiation import PLAIN, PROTOBUF, Form, accepted, encode, form
 from parkube.controlplane.registry.catalogue import Catalogue
 from parkube.controlplane.registry.kinds.subresources import subresource as speaks
 from parkube.controlplane.registry.resource import Resource
-from parkube.kubeapi.errors import Obj
+from parkube.kubeapi.errors import NotAcceptable, Obj
 
 _AGGREGATED = ("v2", "v2beta1")
+_DISCOVERY = ("APIGroupDiscoveryList", "apidiscovery.k8s.io")  # the `as` and `g` of its media type
 
 
 class Discovery:
@@ -34,32 +33,24 @@ class Discovery:
         parts = request.path.strip("/").split("/")
         if parts[0] not in ("api", "apis") or len(parts) > (2 if parts[0] == "api" else 3):
             return None
-        version = self._aggregated(request) if len(parts) == 1 else ""
-        kept = self._kept.get((request.path, version))
+        version, shape = _form(request, aggregated=len(parts) == 1)
+        key = (request.path, version or shape.content_type.decode())
+        kept = self._kept.get(key)
         if kept is None:
             value = self._make(parts, version)
             if value is None:
                 return None
-            body = orjson.dumps(value)
+            body = encode(value, shape)
             tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'.encode()
-            kept = self._kept[(request.path, version)] = (body, tag)
+            kept = self._kept[key] = (body, tag)
         body, tag = kept
-        kind = b"application/json"
+        kind = shape.content_type
         if version:
             kind = b"application/json;g=apidiscovery.k8s.io;v=%s;as=APIGroupDiscoveryList" % version.encode()
         headers = [(b"ETag", tag), (b"Vary", b"Accept")]
         if request.headers.get("if-none-match", "") == tag.decode():
             return Response(304, b"", kind, headers)
         return Response(200, body, kind, headers)
-
-    def _aggregated(self, request: Request) -> str:
-        for media in accepted(request.headers.get("accept", "")):
-            if media.as_ == "APIGroupDiscoveryList" and media.group == "apidiscovery.k8s.io":
-                if media.version in _AGGREGATED:
-                    return media.version
-            elif not media.as_:
-                return ""
-        return ""
 
     def _make(self, parts: list[str], version: str) -> Obj | None:
         core = parts[0] == "api"
@@ -89,7 +80,7 @@ class Discovery:
 
     def _versions(self) -> Obj:
         return {
-            "kind": "APIVersions", "versions": list(self._by_group().get("", {"v1": []})),
+            "kind": "APIVersions", "apiVersion": "v1", "versions": list(self._by_group().get("", {"v1": []})),
             "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": self._address}],
         }  # fmt: skip
 
@@ -113,6 +104,22 @@ class Discovery:
             "kind": "APIGroupDiscoveryList", "apiVersion": f"apidiscovery.k8s.io/{version}", "metadata": {},
             "items": items,
         }  # fmt: skip
+
+
+def _form(request: Request, *, aggregated: bool) -> tuple[str, Form]:
+    """The version of the aggregated form, "" for the plain one, and how it is written: the first that the client
+    accepts and can be given. Raises NotAcceptable."""
+    for media in accepted(request.headers.get("accept", "")):
+        plain = media.type in ("application/json", "application/*", "*/*")
+        if not media.as_:
+            if plain or media.type in (PROTOBUF, "application/yaml", "text/yaml"):
+                return "", form(media.raw)
+        elif aggregated and plain and media[1:3] == _DISCOVERY and media.version in _AGGREGATED:
+            return media.version, PLAIN
+    raise NotAcceptable(
+        f"only the following media types are accepted: application/json, application/yaml, {PROTOBUF}"
+        + ", application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList" * aggregated
+    )
 
 
 def _rank(version: str) -> tuple[int, int, int, str]:
