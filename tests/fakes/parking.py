@@ -16,12 +16,14 @@ from parkube.parking.api.app import create_app
 from parkube.parking.domain import grants
 from parkube.parking.domain.garages import Garage, Gate, GateEvent
 from parkube.parking.domain.ledger import Entry
+from parkube.parking.domain.rights import Role
 from parkube.parking.domain.tariffs import Step, Tariff
 from parkube.parking.main.wiring import new_id
-from parkube.parking.services import journal, keeping
+from parkube.parking.services import journal, keeping, people
 from parkube.parking.services.audit import audit
 from parkube.parking.services.links import Connection, Outcome
 from parkube.parking.services.platform import Platform
+from parkube.parking.services.ports_people import SESSION
 
 START = datetime(2026, 5, 4, 8, 0, tzinfo=UTC)
 OPERATOR = {"Authorization": "Bearer operator-token"}
@@ -92,6 +94,17 @@ class World:
             method, f"/api/v1/driver/bookings/{booking['id']}{path}", headers=headers, **more
         )
 
+    async def token_of(
+        self, email: str, role: Role | None = None, organisation_id: str | None = None, garage_id: str | None = None
+    ) -> str:
+        """The token of somebody who is logged in, with a role somewhere."""
+        platform = self.platform
+        if role is not None:
+            await people.give_role(platform, email, role, organisation_id, garage_id)
+        async with platform.database.writing() as transaction:
+            person = await people.person_for(platform, transaction, email)
+            return await people.new_token(platform, transaction, person.id, SESSION, "test", timedelta(days=1))
+
     async def entries(self) -> list[Entry]:
         async with self.platform.database.reading() as transaction:
             return list(await transaction.entries())
@@ -99,6 +112,21 @@ class World:
     async def assert_balanced(self) -> None:
         """The books add up, and they and the bookings say the same."""
         assert (await audit(self.platform.database)).faults == ()
+
+
+@dataclass
+class Letters:
+    """A mail server that keeps what it is given: (to, subject, text)."""
+
+    sent: list[tuple[str, str, str]] = field(default_factory=list)
+
+    async def send(self, to: str, subject: str, text: str) -> None:
+        self.sent.append((to, subject, text))
+
+    @property
+    def code(self) -> str:
+        """The code in the latest letter."""
+        return self.sent[-1][2].split(" is ")[1].split(".")[0]
 
 
 @dataclass

@@ -28,6 +28,9 @@ def bearer(request: Request) -> str:
 
     Raises Denied without any.
     """
+    known: str | None = getattr(request.state, "bearer", None)
+    if known is not None:
+        return known
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer" and token.strip():
         return token.strip()

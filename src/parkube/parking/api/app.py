@@ -5,22 +5,39 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from starlette.responses import Response
 
-from parkube.parking.api import pages, problems
+from parkube.parking.api import openapi, pages, problems
+from parkube.parking.api.access import as_driver
 from parkube.parking.api.answers import answer, platform_of
-from parkube.parking.api.driver import search, stays
+from parkube.parking.api.driver import account, search, stays
+from parkube.parking.api.etags import ETags
 from parkube.parking.api.garage_link import socket
-from parkube.parking.api.limits import BodyLimit
+from parkube.parking.api.idempotency import IdempotencyKeys
+from parkube.parking.api.limits import BodyLimit, TextOnly
+from parkube.parking.api.operator import money as operator_money
 from parkube.parking.api.operator import routes as operator
+from parkube.parking.api.owner import routes as owner
+from parkube.parking.api.partner import routes as partner
 from parkube.parking.api.provider import webhooks
-from parkube.parking.api.shapes import Problem
+from parkube.parking.api.rates import Rate, RateLimit
 from parkube.parking.services.platform import Platform
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
-_PROBLEMS = {"4XX": {"model": Problem}, "5XX": {"model": Problem}}
+Guard = Callable[..., Any]
+ROUTERS: tuple[tuple[str, APIRouter, tuple[Guard, ...]], ...] = (
+    ("driver", search.router, ()),
+    ("driver", account.router, (as_driver,)),
+    ("driver", stays.router, (as_driver,)),
+    ("owner", owner.router, ()),
+    ("operator", operator.router, ()),
+    ("operator", operator_money.router, ()),
+    ("partner", partner.router, ()),
+    ("provider", webhooks.router, ()),
+)
 
 
 def create_app(
@@ -28,6 +45,7 @@ def create_app(
     *,
     operator_token: str | None = None,
     web_dir: Path | None = None,
+    every: Rate | None = None,
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """The platform's web application. Without a platform, its lifespan puts one into `app.state.platform`."""
@@ -35,10 +53,12 @@ def create_app(
     app.state.platform = platform
     app.state.operator_token = operator_token
     problems.install(app)
-    app.include_router(search.router, prefix="/api/v1/driver", tags=["driver"], responses=_PROBLEMS)  # type: ignore[arg-type]
-    app.include_router(stays.router, prefix="/api/v1/driver", tags=["driver"], responses=_PROBLEMS)  # type: ignore[arg-type]
-    app.include_router(operator.router, prefix="/api/v1/operator", tags=["operator"], responses=_PROBLEMS)  # type: ignore[arg-type]
-    app.include_router(webhooks.router, prefix="/api/v1/provider", tags=["provider"], responses=_PROBLEMS)  # type: ignore[arg-type]
+    openapi.install(app)
+    for actor, router, guards in ROUTERS:
+        depends = [Depends(guard) for guard in guards]
+        app.include_router(
+            router, prefix=f"/api/v1/{actor}", tags=[actor], responses=openapi.PROBLEMS, dependencies=depends
+        )
     app.include_router(socket.router)
 
     @app.get("/healthz", include_in_schema=False)
@@ -50,5 +70,9 @@ def create_app(
         return answer({"ok": True, "garages": len(platform.index)})
 
     pages.install(app, web_dir)
+    app.add_middleware(ETags)
+    app.add_middleware(IdempotencyKeys)
     app.add_middleware(BodyLimit)
+    app.add_middleware(RateLimit, every=every)
+    app.add_middleware(TextOnly)
     return app

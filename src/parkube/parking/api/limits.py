@@ -53,3 +53,16 @@ class BodyLimit:
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         detail = f"the body is over {self._most // 1024} KiB"
         await problem(413, "body_too_large", detail, (), {"Connection": "close"})(scope, receive, send)
+
+
+class TextOnly:
+    """Refuses an address with U+0000 in it with 400: no database keeps it, and nobody means it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and ("\0" in scope["path"] or b"%00" in scope["query_string"]):
+            await problem(400, "not_text", "the address holds a character that is not text")(scope, receive, send)
+            return
+        await self._app(scope, receive, send)

@@ -13,12 +13,30 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from parkube.parking.domain.errors import Conflict, Denied, Gone, Invalid, NotFound, ParkingError, Unavailable
+from parkube.parking.domain.errors import (
+    Conflict,
+    Denied,
+    Forbidden,
+    Gone,
+    Invalid,
+    NotFound,
+    ParkingError,
+    TooMany,
+    Unavailable,
+)
 from parkube.parking.domain.payments import PaymentRefused
+
+
+class StaleCopy(Conflict):
+    """What the caller looked at has changed since."""
+
+    code = "changed"
+
 
 _log = logging.getLogger(__name__)
 MEDIA_TYPE: Final = "application/problem+json"
 _STATUS: Final[dict[type[ParkingError], int]] = {
+    StaleCopy: 412,
     Invalid: 422,
     NotFound: 404,
     Conflict: 409,
@@ -26,6 +44,8 @@ _STATUS: Final[dict[type[ParkingError], int]] = {
     Gone: 410,
     Unavailable: 503,
     PaymentRefused: 402,
+    Forbidden: 403,
+    TooMany: 429,
 }
 
 
@@ -58,6 +78,8 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, ParkingError)
         status = status_of(error)
         headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {"Retry-After": "5"} if status == 503 else None
+        if isinstance(error, TooMany):
+            headers = {"Retry-After": str(error.retry_after_s)}
         return problem(status, error.code, error.message, getattr(error, "faults", ()), headers)
 
     @app.exception_handler(RequestValidationError)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic import BaseModel, ConfigDict, PlainSerializer, model_validator
 
 from parkube.parking.domain.times import rfc3339
 
+Item = TypeVar("Item")
 Moment = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
 
 
@@ -16,6 +17,22 @@ class Shape(BaseModel):
     """A body that is read refuses fields it does not know: a misspelt field must not be silently nothing."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_zero_characters(cls, given: Any) -> Any:
+        # PostgreSQL keeps no text with U+0000 in it, and nobody means it.
+        for value in given.values() if isinstance(given, dict) else ():
+            if isinstance(value, str) and "\0" in value:
+                raise ValueError("the character U+0000 is not text")
+        return given
+
+
+class Page(BaseModel, Generic[Item]):
+    """A page of a list; `next` is the cursor of the page after it, null at the end."""
+
+    items: list[Item]
+    next: str | None
 
 
 class Fault(Shape):

@@ -61,3 +61,19 @@ class Unavailable(ParkingError):
     """Something this needs does not answer now: a garage that is away, a database that is down."""
 
     code = "unavailable"
+
+
+class Forbidden(ParkingError):
+    """Who asks is known, and may not do this here. It tells nothing of what there is."""
+
+    code = "forbidden"
+
+
+class TooMany(ParkingError):
+    """Asked too often, or locked out for a while. `retry_after_s` says for how long."""
+
+    code = "too_many"
+
+    def __init__(self, message: str, retry_after_s: int = 60, *, code: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.retry_after_s = retry_after_s

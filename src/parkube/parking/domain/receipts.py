@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from parkube.parking.domain.people import Organisation
 from parkube.parking.domain.tariffs import Line
 
 RECEIPT: Final = "receipt"
@@ -48,6 +49,25 @@ class Buyer:
     country: str
     vat_number: str
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Papers:
+    """All that a printed receipt, invoice or credit note says. seller is None where the garage has no owner here."""
+
+    receipt: Receipt
+    garage_name: str
+    city: str
+    time_zone: str
+    seller: Organisation | None
+    buyer: Buyer | None
+
+    @property
+    def title(self) -> str:
+        """What the paper is called."""
+        if self.receipt.kind == CREDIT_NOTE:
+            return "Credit note"
+        return "Invoice" if self.buyer else "Receipt"
 
 
 def vat_of_part(part_minor: int, total_minor: int, vat_minor: int, vat_given_back: int = 0) -> int:

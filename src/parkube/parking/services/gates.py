@@ -11,6 +11,7 @@ from parkube.parking.domain.bookings import Booking, check_open
 from parkube.parking.domain.errors import NotFound, Unavailable
 from parkube.parking.domain.garages import Command
 from parkube.parking.domain.times import rfc3339
+from parkube.parking.services import trail
 from parkube.parking.services.booking import locked
 from parkube.parking.services.platform import Platform
 
@@ -61,6 +62,7 @@ async def open_gate(platform: Platform, booking_id: str, secret: str, gate: str,
             created_at=now,
         )
         await transaction.add_command(command)
+        await trail.note(platform, transaction, "open", booking.id, booking.garage_id, gate=gate, command=command.id)
     return await _ask(platform, booking, command, wait_s)
 
 

@@ -10,6 +10,7 @@ from parkube.parking.services.links import Links
 from parkube.parking.services.live import Live
 from parkube.parking.services.ports import Clock, Cluster, Database, NewId, NoCluster, Signer
 from parkube.parking.services.ports_payments import Payments
+from parkube.parking.services.ports_people import Mail, NoMail
 
 
 @dataclass(slots=True)
@@ -30,6 +31,7 @@ class Platform:
     links: Links = field(default_factory=Links)
     garages_mark: str | None = None
     earlier: tuple[Payments, ...] = ()
+    mail: Mail = field(default_factory=NoMail)
 
     def provider(self, name: str) -> Payments:
         """The provider of that name. Raises NotFound."""

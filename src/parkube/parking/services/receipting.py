@@ -7,7 +7,7 @@ from dataclasses import replace
 from parkube.parking.domain import charging, ledger
 from parkube.parking.domain.bookings import Booking
 from parkube.parking.domain.errors import Conflict, Invalid, NotFound
-from parkube.parking.domain.receipts import CREDIT_NOTE, RECEIPT, Buyer, Receipt
+from parkube.parking.domain.receipts import CREDIT_NOTE, RECEIPT, Buyer, Papers, Receipt
 from parkube.parking.domain.tariffs import Line
 from parkube.parking.services import trail
 from parkube.parking.services.platform import Platform
@@ -92,3 +92,14 @@ async def name_buyer(
         await transaction.add_buyer(buyer)
         await trail.note(platform, transaction, "invoice", booking.id, booking.garage_id, number=buyer.receipt_number)
     return buyer
+
+
+async def papers(platform: Platform, receipt: Receipt) -> Papers:
+    """What a document says when it is printed: the garage, its owner, the buyer of the receipt it is about."""
+    async with platform.database.reading() as transaction:
+        garage = await transaction.garage(receipt.garage_id)
+        terms = await transaction.terms(receipt.garage_id)
+        seller = await transaction.organisation(terms.organisation_id) if terms else None
+        buyer = await transaction.buyer(receipt.refers_to or receipt.number)
+    name, city = (garage.name, garage.city) if garage else (receipt.garage_id, "")
+    return Papers(receipt, name, city, garage.time_zone if garage else "UTC", seller, buyer)

@@ -19,6 +19,7 @@ from parkube.parking.adapters.database import schema as t
 from parkube.parking.adapters.database.records_money import MoneyRecords
 from parkube.parking.adapters.database.records_orders import OrderRecords
 from parkube.parking.adapters.database.records_people import PeopleRecords
+from parkube.parking.adapters.database.records_privacy import PrivacyRecords
 from parkube.parking.domain.bookings import OVERSTAY_AHEAD, Booking, Quote, State
 from parkube.parking.domain.garages import Command, Garage, GateEvent, Link, Verification
 from parkube.parking.domain.sessions import Session, SessionState
@@ -28,7 +29,7 @@ _HOLDS = (State.BOOKED.value, State.ENTERED.value)
 _BATCH = 500
 
 
-class SqlTransaction(MoneyRecords, OrderRecords, PeopleRecords):
+class SqlTransaction(MoneyRecords, OrderRecords, PeopleRecords, PrivacyRecords):
     """One transaction on one connection."""
 
     def __init__(self, connection: AsyncConnection) -> None:

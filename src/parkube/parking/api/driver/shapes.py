@@ -205,3 +205,66 @@ class Places(Shape):
     """Cities first."""
 
     items: list[Place]
+
+
+class CodeAsked(Shape):
+    """Where a code is to be sent."""
+
+    email: str = Field(min_length=3, max_length=254)
+
+
+class CodeShown(CodeAsked):
+    """The code that came by mail."""
+
+    code: str = Field(min_length=4, max_length=20)
+
+
+class LoggedIn(Shape):
+    """The bearer token of the calls that follow; it is shown once."""
+
+    token: str
+    person_id: str
+
+
+class Account(Shape):
+    """Who is logged in."""
+
+    id: str
+    email: str | None
+    name: str
+    since: Moment
+
+
+class BookingRow(Shape):
+    """A booking in a list."""
+
+    id: str
+    garage_id: str
+    state: Literal["booked", "entered", "exited", "paid", "cancelled", "expired"]
+    from_: Moment = Field(alias="from")
+    to: Moment
+    charged_cents: int
+    due_cents: int
+    currency: str
+    plate: str | None
+
+
+class Documents(Shape):
+    """Receipts and credit notes, by number."""
+
+    items: list[Receipt]
+
+
+class BuyerAsked(Shape):
+    """To whom a receipt is to be an invoice."""
+
+    name: str = Field(min_length=1, max_length=200)
+    address: str = Field(min_length=1, max_length=400)
+    country: str = Field(default="NL", pattern="^[A-Z]{2}$")
+    vat_number: str = Field(default="", max_length=32)
+
+
+class Buyer(BuyerAsked):
+    """The buyer of an invoice, and its number."""
+
+    number: int

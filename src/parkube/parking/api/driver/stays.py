@@ -8,6 +8,7 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
 from parkube.parking.api import events
+from parkube.parking.api.access import driver_of
 from parkube.parking.api.answers import answer, bearer, platform_of
 from parkube.parking.api.driver import views
 from parkube.parking.api.driver.shapes import (
@@ -24,7 +25,7 @@ from parkube.parking.api.driver.shapes import (
 from parkube.parking.domain.bookings import Booking as BookingRecord
 from parkube.parking.domain.payments import Order as OrderRecord
 from parkube.parking.services import booking as bookings
-from parkube.parking.services import gates, paying
+from parkube.parking.services import gates, paying, people
 from parkube.parking.services.live import BOOKING, GARAGE, News
 from parkube.parking.services.platform import Platform
 
@@ -47,6 +48,9 @@ async def book(
     """Takes up a quote. Again with the same Idempotency-Key is the same booking."""
     platform = platform_of(request)
     made = await bookings.book(platform, asked.quote_id, asked.plate, idempotency_key)
+    driver = driver_of(request)
+    if driver is not None:
+        await people.adopt(platform, made, driver)
     return answer(await _shown(platform, made), 201, {"Location": f"/api/v1/driver/bookings/{made.id}"})
 
 

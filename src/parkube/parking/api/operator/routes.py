@@ -1,34 +1,24 @@
-"""The fleet operator's routes. Every one of them needs the operator's token."""
+"""The fleet operator's routes. Every one of them needs the right to run the fleet."""
 
 from __future__ import annotations
 
-import hmac
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from parkube.parking.api import events
-from parkube.parking.api.answers import answer, bearer, platform_of
+from parkube.parking.api.access import Needs
+from parkube.parking.api.answers import answer, platform_of
 from parkube.parking.api.operator.shapes import Fleet, FleetGarage, GaragePut, GarageToken, Verification, Verified
-from parkube.parking.domain.errors import Denied, Unavailable
+from parkube.parking.domain.rights import Right
 from parkube.parking.domain.tariffs import write_tariff
 from parkube.parking.domain.times import rfc3339
 from parkube.parking.services import fleet, verification
 from parkube.parking.services.live import FLEET, NODE, News
 from parkube.parking.services.platform import Platform
 
-
-def operator_only(request: Request) -> None:
-    """Raises Denied without the operator's token."""
-    known: str | None = request.app.state.operator_token
-    if not known:
-        raise Unavailable("this platform has no operator's token, set PARKUBE_OPERATOR_TOKEN", code="no_operator_token")
-    if not hmac.compare_digest(bearer(request).encode(), known.encode()):
-        raise Denied("this is not the operator's token")
-
-
-router = APIRouter(dependencies=[Depends(operator_only)])
+router = APIRouter(dependencies=[Depends(Needs(Right.RUN_FLEET))])
 
 
 @router.put("/garages/{garage_id}")

@@ -1,0 +1,1 @@
+"""What a garage's owner and their staff call: garages, bookings, money, staff. Under /api/v1/owner, by their roles."""

@@ -1,0 +1,39 @@
+"""The OpenAPI 3.1 document: what FastAPI makes of the routes, with refusals as the problem+json that they are."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from parkube.parking.api.problems import MEDIA_TYPE
+from parkube.parking.api.shapes import Problem
+
+PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
+    "4XX": {"model": Problem, "description": "Refused, with the reason"},
+    "5XX": {"model": Problem, "description": "Not possible now"},
+}
+"""What every route may answer besides."""
+
+
+def install(app: FastAPI) -> None:
+    """Makes the app's document."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            made = get_openapi(title=app.title, version=app.version, routes=app.routes, openapi_version="3.1.0")
+            for path in made["paths"].values():
+                for operation in path.values():
+                    _refusals(operation)
+            app.openapi_schema = made
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]
+
+
+def _refusals(operation: dict[str, Any]) -> None:
+    for status, response in operation["responses"].items():
+        content = response.get("content", {})
+        if status[0] in "45" and "application/json" in content:
+            content[MEDIA_TYPE] = content.pop("application/json")
