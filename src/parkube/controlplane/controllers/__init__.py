@@ -24,9 +24,10 @@ from parkube.controlplane.controllers.nodes.ipam import NodeIpam
 from parkube.controlplane.controllers.nodes.lifecycle import NodeLifecycle
 from parkube.controlplane.controllers.nodes.podgc import PodGc
 from parkube.controlplane.controllers.options import ApiResource, Options
-from parkube.controlplane.controllers.replicasets import ReplicaSetController
+from parkube.controlplane.controllers.replicasets import ReplicaSetController, ReplicationController
 from parkube.controlplane.controllers.runner import Controller, Env
 from parkube.controlplane.controllers.serviceaccounts import ServiceAccountController
+from parkube.controlplane.controllers.statefulsets.controller import StatefulSetController
 from parkube.controlplane.controllers.views import Views
 from parkube.kubeapi.client import Client
 from parkube.kubeapi.recorder import Recorder
@@ -43,6 +44,7 @@ def controllers(
     return [
         ApiServerEndpoints(env, options), NamespaceController(env, options), ServiceAccountController(env, options),
         DeploymentController(env), ReplicaSetController(env), DaemonSetController(env), EndpointsController(env),
+        ReplicationController(env), StatefulSetController(env),
         NodeLifecycle(env, options), TaintEviction(env), NodeIpam(env, options), PodGc(env, options),
         GarbageCollector(env, options), CsrController(env, options), Expiry(env),
         DisruptionController(env),

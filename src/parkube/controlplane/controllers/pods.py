@@ -77,6 +77,21 @@ def selects(selector: bytes, labels: Mapping[str, str]) -> bool:
     return LabelSelector.from_object(orjson.loads(selector)).matches(labels)
 
 
+async def claim(env: Env, owner: Obj, selector: LabelSelector) -> list[PodInfo]:
+    """The owner's pods: those that no longer match are let go, those that do and belong to nobody are taken in."""
+    m, owned = owner["metadata"], []
+    for pod in env.views.index.of_owner(m["uid"]):
+        if pod.deleting or selector.matches(pod.labels):
+            owned.append(pod)
+        else:
+            await release(env.client, pod, m["uid"])
+    for pod in env.views.index.of_owner(""):
+        if pod.namespace == m["namespace"] and pod.active and selector.matches(pod.labels):
+            await adopt(env.client, pod, owner)
+            owned.append(pod)
+    return owned
+
+
 async def adopt(client: Client, pod: PodInfo, owner: Obj) -> None:
     """Make `owner` the controller of a pod that has none."""
     kept: list[dict[str, Any]] = [

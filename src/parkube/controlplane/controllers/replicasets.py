@@ -1,15 +1,16 @@
-"""The ReplicaSet controller: as many pods as asked, made in growing batches, taken away least useful first."""
+"""ReplicaSets and ReplicationControllers: as many pods as asked, made in growing batches, the least useful go first."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import ClassVar, NamedTuple
 
 from parkube.controlplane.controllers.deployments.model import ReplicaSetInfo
-from parkube.controlplane.controllers.pods import PodControl, adopt, release, selects
+from parkube.controlplane.controllers.pods import PodControl, claim, selects
 from parkube.controlplane.controllers.runner import Env, Expectations, Reconciler, in_flight, slow_start
-from parkube.kubeapi.client import GVR, PODS, REPLICASETS
+from parkube.controlplane.controllers.views import Trace
+from parkube.kubeapi.client import GVR, PODS, REPLICASETS, REPLICATIONCONTROLLERS
 from parkube.kubeapi.compact import PodInfo, available, ready_first
 from parkube.kubeapi.errors import Obj
 from parkube.kubeapi.objects import rfc3339, split_key
@@ -68,13 +69,26 @@ class ReplicaSetController(Reconciler):
     inputs: ClassVar[tuple[GVR, ...]] = (REPLICASETS, PODS)
     outputs: ClassVar[tuple[GVR, ...]] = (PODS, REPLICASETS)
     workers: ClassVar[int] = 4
+    gvr: ClassVar[GVR] = REPLICASETS
+    api_version: ClassVar[str] = "apps/v1"
+    kind: ClassVar[str] = "ReplicaSet"
 
     def __init__(self, env: Env) -> None:
         super().__init__(env)
         self._expected = Expectations()
         self._pods = PodControl(env, self._expected, self.recorder)
-        env.views.replicasets.subscribe(self._set_changed)
+        self._subscribe()
         env.views.pods.subscribe(self._pod_changed)
+
+    def _subscribe(self) -> None:
+        self.views.replicasets.subscribe(self._set_changed)
+
+    def _selectors(self) -> Iterable[tuple[str, bytes]]:
+        """The selector of each one of the kind, by key."""
+        return ((key, info.selector) for key, info in self.views.replicasets.items())
+
+    def _selector(self, obj: Obj) -> LabelSelector:
+        return LabelSelector.from_object(obj["spec"].get("selector"))
 
     def _set_changed(self, kind: str, key: str, old: ReplicaSetInfo | None, new: ReplicaSetInfo | None) -> None:
         if new is None:
@@ -88,58 +102,41 @@ class ReplicaSetController(Reconciler):
             if pod is None:
                 continue
             owner = pod.controller
-            if owner is not None and owner.kind == "ReplicaSet":
+            if owner is not None and owner.kind == self.kind:
                 self._pods.heard(owner.uid, key, new)
                 self.queue.add_after(f"{pod.namespace}/{owner.name}", 0.02)
             elif owner is None and not pod.deleting:
                 self._offer(pod)
 
     def _offer(self, pod: PodInfo) -> None:
-        """A pod that nobody owns: whichever ReplicaSet selects it may take it in."""
-        for key, info in self.views.replicasets.items():
-            if info.namespace == pod.namespace and selects(info.selector, pod.labels):
+        """A pod that nobody owns: whoever selects it may take it in."""
+        for key, selector in self._selectors():
+            if split_key(key)[0] == pod.namespace and selects(selector, pod.labels):
                 self.queue.add(key)
 
     async def reconcile(self, key: str) -> float | None:
-        """Count and correct the pods of one ReplicaSet."""
+        """Count and correct the pods of one."""
         namespace, name = split_key(key)
-        replicaset = await self.client.get(REPLICASETS, name, namespace)
-        uid = replicaset["metadata"]["uid"]
-        pods = self.views.index.of_owner(uid)
+        obj = {**await self.client.get(self.gvr, name, namespace), "apiVersion": self.api_version, "kind": self.kind}
+        uid = obj["metadata"]["uid"]
         failure: tuple[str, str] | None = None
         if self._expected.pending(uid):
             return 1.0  # the awaited events come sooner and queue it again
-        if not replicaset["metadata"].get("deletionTimestamp"):
-            pods = await self._claim(replicaset, pods)
-            failure = await self._correct(replicaset, plan(int(replicaset["spec"].get("replicas", 1)), pods))
+        if not obj["metadata"].get("deletionTimestamp"):
+            pods = await claim(self.env, obj, self._selector(obj))
+            failure = await self._correct(obj, plan(int(obj["spec"].get("replicas", 1)), pods))
         now = self.clock()
         pods = self.views.index.of_owner(uid)
-        new = status(replicaset, pods, failure, now)
-        if new != (replicaset.get("status") or {}):
-            await self.client.update(REPLICASETS, {**replicaset, "status": new}, subresource="status")
+        new = status(obj, pods, failure, now)
+        if new != (obj.get("status") or {}):
+            await self.client.update(self.gvr, {**obj, "status": new}, subresource="status")
         if failure is not None:
             raise RuntimeError(failure[1])  # tried again with back-off
-        least = int(replicaset["spec"].get("minReadySeconds") or 0)
+        least = int(obj["spec"].get("minReadySeconds") or 0)
         waits = [p.ready_at + least - now for p in pods if p.active and p.ready and not available(p, least, now)]
         return max(0.1, min(waits)) if waits else None
 
-    async def _claim(self, replicaset: Obj, pods: list[PodInfo]) -> list[PodInfo]:
-        """Let go of pods that no longer match, take in those that do and belong to nobody."""
-        selector = LabelSelector.from_object(replicaset["spec"].get("selector"))
-        owned = []
-        for pod in pods:
-            if selector.matches(pod.labels) or pod.deleting:
-                owned.append(pod)
-            else:
-                await release(self.client, pod, replicaset["metadata"]["uid"])
-        for pod in self.views.index.of_owner(""):
-            if pod.namespace == replicaset["metadata"]["namespace"] and pod.active and selector.matches(pod.labels):
-                await adopt(self.client, pod, {**replicaset, "apiVersion": "apps/v1", "kind": "ReplicaSet"})
-                owned.append(pod)
-        return owned
-
-    async def _correct(self, replicaset: Obj, change: Change) -> tuple[str, str] | None:
-        obj = {**replicaset, "apiVersion": "apps/v1", "kind": "ReplicaSet"}
+    async def _correct(self, obj: Obj, change: Change) -> tuple[str, str] | None:
         if change.create:
             make = partial(self._pods.create, obj, obj["spec"]["template"])
             answers = await slow_start([make for _ in range(change.create)])
@@ -148,3 +145,31 @@ class ReplicaSetController(Reconciler):
         drops = [partial(self._pods.delete, obj, pod) for pod in change.delete]
         errors = [a for a in await in_flight(drops) if isinstance(a, Exception)]
         return ("FailedDelete", str(errors[0])) if errors else None
+
+
+class ReplicationController(ReplicaSetController):
+    """Keeps the pods of every ReplicationController: the same, with a plain map as selector."""
+
+    name: ClassVar[str] = "replicationcontroller"
+    inputs: ClassVar[tuple[GVR, ...]] = (REPLICATIONCONTROLLERS, PODS)
+    outputs: ClassVar[tuple[GVR, ...]] = (PODS, REPLICATIONCONTROLLERS)
+    source: ClassVar[str] = "replication-controller"
+    gvr: ClassVar[GVR] = REPLICATIONCONTROLLERS
+    api_version: ClassVar[str] = "v1"
+    kind: ClassVar[str] = "ReplicationController"
+
+    def _subscribe(self) -> None:
+        self.views.replicationcontrollers.subscribe(self._traced)
+
+    def _selectors(self) -> Iterable[tuple[str, bytes]]:
+        return ((key, info.selector) for key, info in self.views.replicationcontrollers.items())
+
+    def _selector(self, obj: Obj) -> LabelSelector:
+        return LabelSelector.from_object({"matchLabels": obj["spec"].get("selector") or {}})
+
+    def _traced(self, kind: str, key: str, old: Trace | None, new: Trace | None) -> None:
+        if new is None:
+            if old is not None:
+                self._expected.forget(old.uid)
+        elif old is None or old != new:
+            self.queue.add(key)

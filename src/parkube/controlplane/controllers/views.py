@@ -14,19 +14,23 @@ import orjson
 
 from parkube.controlplane.controllers.deployments.model import ReplicaSetInfo, replicaset_info
 from parkube.kubeapi.client import (
+    CRONJOBS,
     CSRS,
     DAEMONSETS,
     DEPLOYMENTS,
     GVR,
+    JOBS,
     LEASES,
     NAMESPACES,
     NODES,
     PODS,
     REPLICASETS,
+    REPLICATIONCONTROLLERS,
     SERVICES,
+    STATEFULSETS,
     Client,
 )
-from parkube.kubeapi.compact import NodeInfo, Owner, PodInfo, node_info, owners_of, pod_info
+from parkube.kubeapi.compact import NodeInfo, Owner, PodInfo, epoch, node_info, owners_of, pod_info
 from parkube.kubeapi.errors import Obj
 from parkube.kubeapi.informer import Informer
 from parkube.kubeapi.selectors import LabelSelector
@@ -52,10 +56,37 @@ def trace(obj: Obj) -> Trace:
     """The projection of a Deployment, DaemonSet, ReplicaSet or the like."""
     m = obj["metadata"]
     notes = hash(orjson.dumps([m.get("labels"), m.get("annotations")]))
-    selector = orjson.dumps((obj.get("spec") or {}).get("selector"))
+    given = (obj.get("spec") or {}).get("selector")
+    if given and not {"matchLabels", "matchExpressions"} & given.keys():
+        given = {"matchLabels": given}  # a ReplicationController's
+    selector = orjson.dumps(given)
     return Trace(
         m.get("uid", ""), m.get("generation", 0), bool(m.get("deletionTimestamp")), notes, owners_of(m), selector
     )
+
+
+class JobInfo(NamedTuple):
+    """A Job, for its own controller and for its CronJob."""
+
+    uid: str
+    generation: int
+    deleting: bool
+    owners: tuple[Owner, ...]
+    finished: float  # when it completed or failed, s since 1970; 0: it has not
+    keep_s: int  # ttlSecondsAfterFinished; -1: for ever
+    selector: bytes
+
+
+def job_info(obj: Obj) -> JobInfo:
+    """The projection of a Job."""
+    m, spec, status = obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
+    ends = [c for c in status.get("conditions") or () if c.get("type") in ("Complete", "Failed")]
+    at = next((epoch(c.get("lastTransitionTime")) or 1.0 for c in ends if c.get("status") == "True"), 0.0)
+    keep = spec.get("ttlSecondsAfterFinished")
+    return JobInfo(
+        m.get("uid", ""), m.get("generation", 0), bool(m.get("deletionTimestamp")), owners_of(m), at,
+        -1 if keep is None else int(keep), orjson.dumps(spec.get("selector")),
+    )  # fmt: skip
 
 
 class ServiceInfo(NamedTuple):
@@ -197,6 +228,10 @@ class Views:
         self.deployments: Informer[Trace] = Informer(client, DEPLOYMENTS, trace)
         self.replicasets: Informer[ReplicaSetInfo] = Informer(client, REPLICASETS, replicaset_info)
         self.daemonsets: Informer[Trace] = Informer(client, DAEMONSETS, trace)
+        self.statefulsets: Informer[Trace] = Informer(client, STATEFULSETS, trace)
+        self.replicationcontrollers: Informer[Trace] = Informer(client, REPLICATIONCONTROLLERS, trace)
+        self.jobs: Informer[JobInfo] = Informer(client, JOBS, job_info)
+        self.cronjobs: Informer[Trace] = Informer(client, CRONJOBS, trace)
         self.services: Informer[ServiceInfo] = Informer(client, SERVICES, service_info)
         self.csrs: Informer[str] = Informer(client, CSRS, csr_info)
         self.budgets: Informer[BudgetInfo] = Informer(client, BUDGETS, budget_info)
@@ -211,6 +246,10 @@ class Views:
             self.deployments,
             self.replicasets,
             self.daemonsets,
+            self.statefulsets,
+            self.replicationcontrollers,
+            self.jobs,
+            self.cronjobs,
             self.services,
             self.csrs,
             self.budgets,

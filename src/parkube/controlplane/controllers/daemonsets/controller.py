@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import ClassVar, NamedTuple
 
-from parkube.controlplane.controllers.daemonsets.history import History
-from parkube.controlplane.controllers.daemonsets.plan import Fit, Plan, hash_labels, pinned_spec, plan, status, wanted
-from parkube.controlplane.controllers.pods import PodControl, adopt, pod_from, release, selects
+from parkube.controlplane.controllers.daemonsets.plan import Fit, Plan, pinned_spec, plan, status, wanted
+from parkube.controlplane.controllers.history import History, hash_labels
+from parkube.controlplane.controllers.pods import PodControl, claim, pod_from, selects
 from parkube.controlplane.controllers.runner import Env, Expectations, Reconciler, in_flight, loop_time, slow_start
 from parkube.controlplane.controllers.views import CONTROLLERREVISIONS, Trace
 from parkube.kubeapi.client import DAEMONSETS, GVR, NODES, PODS
@@ -87,7 +87,7 @@ class DaemonSetController(Reconciler):
         if self._expected.pending(uid):
             return 1.0
         known = await self._version(key, daemonset)
-        pods = await self._claim(daemonset, self.views.index.of_owner(uid))
+        pods = await claim(self.env, daemonset, LabelSelector.from_object(daemonset["spec"].get("selector")))
         nodes = [node for _, node in self.views.nodes.items() if not node.deleting]
         known.fit.forget({node.name for node in nodes})
         step = plan(wanted(daemonset, known.hash), nodes, pods, known.fit, self.clock())
@@ -110,20 +110,6 @@ class DaemonSetController(Reconciler):
             fit = Fit(daemonset["spec"]["template"].get("spec") or {})
             known = self._known[m["uid"]] = _Known(generation, notes, current, fit)
         return known
-
-    async def _claim(self, daemonset: Obj, pods: list[PodInfo]) -> list[PodInfo]:
-        selector = LabelSelector.from_object(daemonset["spec"].get("selector"))
-        m, owned = daemonset["metadata"], []
-        for pod in pods:
-            if pod.deleting or selector.matches(pod.labels):
-                owned.append(pod)
-            else:
-                await release(self.client, pod, m["uid"])
-        for pod in self.views.index.of_owner(""):
-            if pod.namespace == m["namespace"] and pod.active and selector.matches(pod.labels):
-                await adopt(self.client, pod, daemonset)
-                owned.append(pod)
-        return owned
 
     async def _carry_out(self, daemonset: Obj, revision_hash: str, step: Plan) -> Exception | None:
         drops = step.delete + self._due(daemonset, step.failed)

@@ -8,11 +8,12 @@ node:   no pod --create--> new pod --template changed--> old pod --delete, withi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
+from parkube.controlplane.controllers.history import HASH_LABEL
 from parkube.kubeapi.compact import NodeInfo, PodInfo, available
 from parkube.kubeapi.errors import Obj
 from parkube.kubeapi.placement import (
@@ -30,7 +31,6 @@ from parkube.kubeapi.placement import (
     untolerated,
 )
 
-HASH_LABEL = "controller-revision-hash"
 _BORNE = (
     (NOT_READY, NO_EXECUTE),
     (UNREACHABLE, NO_EXECUTE),
@@ -269,13 +269,3 @@ def status(daemonset: Obj, step: Plan) -> Obj:
     if old.get("conditions"):
         new["conditions"] = old["conditions"]
     return new
-
-
-def revision_data(template: Obj) -> Obj:
-    """What a ControllerRevision holds: a patch that puts this template back."""
-    return {"spec": {"template": {**template, "$patch": "replace"}}}
-
-
-def hash_labels(template: Obj, revision_hash: str) -> Mapping[str, str]:
-    """A pod's labels: the template's and the revision's hash."""
-    return {**((template.get("metadata") or {}).get("labels") or {}), HASH_LABEL: revision_hash}
