@@ -399,6 +399,23 @@ def test_a_foreign_namespace(kubectl: Kubectl) -> None:
     assert "does not match the namespace" in refusal
 
 
-def test_server_side_apply_is_refused_in_one_sentence(kubectl: Kubectl) -> None:
-    refusal = kubectl.fails("apply", "--server-side", "-f", "-", stdin=WEB)
-    assert "server-side apply is not in this version" in refusal
+def test_apply_on_the_servers_side(kubectl: Kubectl) -> None:
+    first = kubectl("apply", "--server-side", "-f", "-", stdin=WEB)
+    assert "deployment.apps/web serverside-applied" in first
+    other = WEB.replace("replicas: 2", "replicas: 3")
+    refusal = kubectl.fails("apply", "--server-side", "--field-manager=scaler", "-f", "-", stdin=other)
+    assert "Apply failed with 1 conflict: conflict with" in refusal
+    assert ".spec.replicas" in refusal
+    kubectl("apply", "--server-side", "--field-manager=scaler", "--force-conflicts", "-f", "-", stdin=other)
+    assert kubectl("get", "deployment", "web", "-o", "jsonpath={.spec.replicas}") == "3"
+
+
+def test_apply_goes_over_to_the_servers_side(kubectl: Kubectl) -> None:
+    kubectl("apply", "-f", "-", stdin=WEB)
+    kubectl("apply", "--server-side", "-f", "-", stdin=WEB.replace("replicas: 2", "replicas: 4"))
+    assert kubectl("get", "deployment", "web", "-o", "jsonpath={.spec.replicas}") == "4"
+    fewer = WEB.replace(', {name: B, value: "2"}', "").replace("replicas: 2", "replicas: 4")
+    kubectl("apply", "--server-side", "-f", "-", stdin=fewer)
+    names = kubectl("get", "deployment", "web", "-o", "jsonpath={.spec.template.spec.containers[0].env[*].name}")
+    old = "1.20" in str(kubectl.program)  # it leaves what it managed from its own side, and so the field
+    assert names == ("A B" if old else "A")
