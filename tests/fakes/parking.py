@@ -19,7 +19,7 @@ from parkube.parking.domain.ledger import Entry
 from parkube.parking.domain.rights import Role
 from parkube.parking.domain.tariffs import Step, Tariff
 from parkube.parking.main.wiring import new_id
-from parkube.parking.services import journal, keeping, people
+from parkube.parking.services import arriving, journal, keeping, people
 from parkube.parking.services.audit import audit
 from parkube.parking.services.links import Connection, Outcome
 from parkube.parking.services.platform import Platform
@@ -141,12 +141,14 @@ class FakeGarage:
     fails_at: str | None = None
     silent: bool = False
     connection: Connection | None = None
+    clock_error: timedelta = timedelta(0)
 
     async def connect(self) -> FakeGarage:
         platform = self.world.platform
         self.acked = await journal.hello(platform, self.garage_id, len(self.events), "test", "boot")
         self.connection = Connection(self.garage_id, self._command, self._close, platform.clock())
         platform.links.open(self.connection)
+        await arriving.arrived(platform, self.connection, platform.clock() + self.clock_error)
         await self.send()
         return self
 
@@ -171,7 +173,13 @@ class FakeGarage:
 
     async def report(self, kind: str, gate: str, **more: Any) -> None:
         self.events.append(
-            {"seq": len(self.events) + 1, "at": self.world.clock.now, "kind": kind, "gate": gate, **more}
+            {
+                "seq": len(self.events) + 1,
+                "at": self.world.clock.now + self.clock_error,
+                "kind": kind,
+                "gate": gate,
+                **more,
+            }
         )
         if self.connection is not None:
             await self.send()

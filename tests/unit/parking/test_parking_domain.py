@@ -89,15 +89,8 @@ def test_a_session_is_the_same_whatever_the_order() -> None:
         ("exit", START + timedelta(hours=1)),
         ("exit", START + timedelta(hours=3)),
     ]
-    ends = set()
-    for order in permutations(facts + facts[:1]):
-        session: sessions.Session | None = None
-        for kind, at in order:
-            if kind == "entry":
-                session = sessions.entered(session, "bk", "nl", at)
-            else:
-                session = sessions.exited(session, "bk", "nl", at, booked)
-        ends.add(session)
+    passages = [sessions.Passage("nl", 1, seq, "bk", kind, at) for seq, (kind, at) in enumerate(facts)]
+    ends = {sessions.replayed(order, booked, START) for order in permutations(passages + passages[:1])}
     assert ends == {
         sessions.Session("bk", "nl", sessions.SessionState.CLOSED, facts[0][1], START + timedelta(hours=3), True)
     }

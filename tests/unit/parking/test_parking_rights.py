@@ -21,7 +21,8 @@ from tests.unit.parking.test_parking_money import owner, stay
 
 PUBLIC = {
     ("GET", "/api/v1/driver/garages"), ("GET", "/api/v1/driver/garages/{garage_id}"), ("GET", "/api/v1/driver/places"),
-    ("POST", "/api/v1/driver/quotes"), ("POST", "/api/v1/driver/bookings"), ("GET", "/api/v1/driver/events"),
+    ("POST", "/api/v1/driver/quotes"), ("POST", "/api/v1/driver/bookings"), ("POST", "/api/v1/driver/stays"),
+    ("GET", "/api/v1/driver/events"),
     ("POST", "/api/v1/driver/login"), ("POST", "/api/v1/driver/login/code"),
     ("GET", "/api/v1/staff/login"), ("GET", "/api/v1/staff/callback"),
     ("POST", "/api/v1/provider/{provider}/webhook"),

@@ -13,13 +13,14 @@ from starlette.responses import Response
 from parkube.parking.api import openapi, pages, problems
 from parkube.parking.api.access import as_driver
 from parkube.parking.api.answers import answer, platform_of
-from parkube.parking.api.driver import account, search, stays
+from parkube.parking.api.driver import account, search, starts, stays
 from parkube.parking.api.etags import ETags
 from parkube.parking.api.garage_link import socket
 from parkube.parking.api.idempotency import IdempotencyKeys
 from parkube.parking.api.limits import BodyLimit, TextOnly
 from parkube.parking.api.operator import money as operator_money
 from parkube.parking.api.operator import routes as operator
+from parkube.parking.api.owner import garages
 from parkube.parking.api.owner import routes as owner
 from parkube.parking.api.partner import routes as partner
 from parkube.parking.api.provider import webhooks
@@ -32,7 +33,9 @@ ROUTERS: tuple[tuple[str, APIRouter, tuple[Guard, ...]], ...] = (
     ("driver", search.router, ()),
     ("driver", account.router, (as_driver,)),
     ("driver", stays.router, (as_driver,)),
+    ("driver", starts.router, (as_driver,)),
     ("owner", owner.router, ()),
+    ("owner", garages.router, ()),
     ("operator", operator.router, ()),
     ("operator", operator_money.router, ()),
     ("partner", partner.router, ()),

@@ -1,6 +1,6 @@
 """A booking's states, and what moves it from one to the next.
 
-                  cancel                        reopen (a later exit, or the exit that was lost)
+                  cancel                        reopen (a later exit, the exit that was lost, in again)
         +------------------> cancelled        +---------------------------+
         |                      |  enter       |                           |
         |      enter           v              v      exit                 |   pay
@@ -13,7 +13,8 @@
                exit (the entry was lost)
 
 A driver's wish (cancel, pay) is refused where the drawing has no arrow. What a garage reports (enter, exit) is a
-fact and is never refused: it may come late, twice, or for a booking that was given up meanwhile.
+fact and is never refused: it may come late, twice, or for a booking that was given up meanwhile. A fee for a booking
+that was cancelled or not come for is paid where it stands. In again is only where the owner allows in and out.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from parkube.parking.domain.bays import STANDARD
 from parkube.parking.domain.errors import Conflict
 from parkube.parking.domain.money import Money
 from parkube.parking.domain.tariffs import Line, Tariff
+from parkube.parking.domain.tariffs.model import STANDARD
 from parkube.parking.domain.times import Window
 
 MOST_AHEAD: Final = timedelta(days=180)
@@ -56,6 +57,7 @@ class Move(StrEnum):
     ENTER = "enter"
     EXIT = "exit"
     SOFT_CLOSE = "soft_close"
+    ENTER_AGAIN = "enter_again"
     CHARGED_AGAIN = "charged_again"
     PAY = "pay"
     CANCEL = "cancel"
@@ -78,6 +80,10 @@ _ARROWS: Final[dict[tuple[State, Move], State]] = {
     (State.EXITED, Move.EXIT): State.EXITED,
     (State.EXITED, Move.CHARGED_AGAIN): State.EXITED,
     (State.EXITED, Move.PAY): State.PAID,
+    (State.EXITED, Move.ENTER_AGAIN): State.ENTERED,
+    (State.PAID, Move.ENTER_AGAIN): State.ENTERED,
+    (State.CANCELLED, Move.PAY): State.CANCELLED,
+    (State.EXPIRED, Move.PAY): State.EXPIRED,
     (State.PAID, Move.ENTER): State.PAID,
     (State.PAID, Move.EXIT): State.PAID,
     (State.PAID, Move.CHARGED_AGAIN): State.EXITED,
@@ -108,6 +114,7 @@ class Quote:
     tariff: Tariff
     created_at: datetime
     expires_at: datetime
+    bay_kind: str = STANDARD
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +124,7 @@ class Booking:
     charged_minor is what the stays came to; credited_minor is what discounts and refunds took off it, so that charging
     again after a late exit does not charge what was given back. paid_minor is what we keep of what was paid.
 
-    driver: who parks, as far as that is known (an account, a plate). replaces: the booking for which this is another
-    garage. A drive-up's price and lines are nothing until its exit.
+    A drive-up's price and lines are nothing until its exit. replaces: the booking for which this is another garage.
     """
 
     id: str
@@ -143,7 +149,6 @@ class Booking:
     bay_kind: str = STANDARD
     drive_up: bool = False
     in_out: bool = False
-    driver: str | None = None
     replaces: str | None = None
 
     @property
@@ -169,6 +174,10 @@ def moved(state: State, move: Move) -> State:
 
 def check_open(booking: Booking, gate_direction: str, now: datetime) -> None:
     """Whether the driver may ask for this gate now. Raises Conflict with the sentence that the driver reads."""
+    if gate_direction == "pedestrian":
+        _check_door(booking, now)
+        return
+    coming_back = booking.in_out and booking.state is State.ENTERED
     entering = gate_direction == "entry" or (gate_direction == "both" and booking.state is State.BOOKED)
     if not entering:
         if booking.state is State.BOOKED:
@@ -178,13 +187,24 @@ def check_open(booking: Booking, gate_direction: str, now: datetime) -> None:
         if booking.state is not State.ENTERED:
             raise Conflict("the vehicle has already left", code="wrong_state")
         return
-    if booking.state is not State.BOOKED:
+    if booking.state is not State.BOOKED and not coming_back:
         raise Conflict(_WHY_NOT[booking.state], code="wrong_state")
     opens = booking.window.start - timedelta(minutes=booking.tariff.entry_grace_minutes)
     if now < opens:
         raise Conflict(f"the gate opens for this booking from {opens:%Y-%m-%dT%H:%M:%SZ} on", code="too_early")
     if now >= booking.window.end:
         raise Conflict("the booking is over", code="too_late")
+
+
+def _check_door(booking: Booking, now: datetime) -> None:
+    # Who parks comes and goes on foot, and fetches what was forgotten while the gate is still open to the booking.
+    if booking.state is State.ENTERED:
+        return
+    if booking.state is not State.BOOKED:
+        raise Conflict(_WHY_NOT[booking.state], code="wrong_state")
+    opens = booking.window.start - timedelta(minutes=booking.tariff.entry_grace_minutes)
+    if now < opens:
+        raise Conflict(f"the door opens for this booking from {opens:%Y-%m-%dT%H:%M:%SZ} on", code="too_early")
 
 
 def _refusal(state: State, move: Move) -> str:

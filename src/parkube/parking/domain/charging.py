@@ -9,12 +9,15 @@ from datetime import datetime, timedelta
 
 from parkube.parking.domain.bookings import Booking
 from parkube.parking.domain.money import vat_included
-from parkube.parking.domain.tariffs import Line, energy_line, total
+from parkube.parking.domain.tariffs import Line, energy_line, price, total
 from parkube.parking.domain.times import Window
 
 
 def charge(booking: Booking, exited_at: datetime, energy_wh: int = 0) -> tuple[Line, ...]:
-    """The lines of a stay that was booked and ended then. Leaving early does not change the pinned price."""
+    """The lines of a stay that ended then. Leaving early does not change a pinned price.
+
+    A drive-up pays from its start by the tariff that was pinned then, and nothing where it left again at once.
+    """
     lines = _parked(booking, exited_at)
     if not energy_wh or not booking.tariff.energy_minor_per_kwh:
         return lines
@@ -22,6 +25,10 @@ def charge(booking: Booking, exited_at: datetime, energy_wh: int = 0) -> tuple[L
 
 
 def _parked(booking: Booking, exited_at: datetime) -> tuple[Line, ...]:
+    if booking.drive_up:
+        if exited_at <= booking.window.start + timedelta(minutes=booking.tariff.entry_grace_minutes):
+            return (Line("Left again within the grace at the entry", 0, 0),)
+        return price(booking.tariff, Window(booking.window.start, exited_at)).lines
     end = booking.window.end
     grace = timedelta(minutes=booking.tariff.exit_grace_minutes)
     if exited_at <= end + grace:

@@ -52,9 +52,10 @@ class GrantRefused(ParkingError):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A permission to pass the named gates of one garage, once each, from nbf (inclusive) to exp (exclusive).
+    """A permission to pass the named gates of one garage, from nbf (inclusive) to exp (exclusive).
 
-    Times are Unix seconds. A test grant belongs to a synthetic gate cycle and never counts as a visit.
+    Each once; in_out: in again after out. Times are Unix seconds. A test grant belongs to a synthetic gate cycle and
+    never counts as a visit.
     """
 
     jti: str
@@ -65,6 +66,7 @@ class Grant:
     exp: int
     booking: str | None = None
     test: bool = False
+    in_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ def encode(grant: Grant, sign: Sign) -> str:
         "booking": grant.booking,
         "test": grant.test,
     }
+    if grant.in_out:
+        payload["in_out"] = True
     part = _to_base64(json.dumps(payload, separators=(",", ":"), ensure_ascii=False).encode())
     message = f"{PREFIX}.{part}"
     return f"{message}.{_to_base64(sign(message.encode()))}"
@@ -147,6 +151,7 @@ def _grant_of(payload: dict[str, Any]) -> Grant:
         and all(type(moment) is int for moment in times)
         and (booking is None or isinstance(booking, str))
         and type(payload.get("test", False)) is bool
+        and type(payload.get("in_out", False)) is bool
     )
     if not sound:
         raise GrantRefused(MALFORMED)
@@ -159,6 +164,7 @@ def _grant_of(payload: dict[str, Any]) -> Grant:
         exp=payload["exp"],
         booking=booking,
         test=payload.get("test", False),
+        in_out=payload.get("in_out", False),
     )
 
 

@@ -29,6 +29,8 @@ class Right(StrEnum):
     OWN_ACCOUNT = "own_account"
     SEE_GARAGE = "see_garage"
     READ_PLATES = "read_plates"
+    SET_TERMS = "set_terms"
+    RUN_SITE = "run_site"
     SEE_MONEY = "see_money"
     GIVE_BACK = "give_back"
     GIVE_DISCOUNT = "give_discount"
@@ -45,9 +47,9 @@ TABLE: Final[Mapping[Role, frozenset[Right]]] = {
     Role.DRIVER: frozenset({Right.OWN_ACCOUNT}),
     Role.OWNER: frozenset(
         {Right.SEE_GARAGE, Right.READ_PLATES, Right.SEE_MONEY, Right.GIVE_BACK, Right.GIVE_DISCOUNT, Right.MANAGE_STAFF,
-         Right.SEE_TRAIL}
+         Right.SEE_TRAIL, Right.SET_TERMS, Right.RUN_SITE}
     ),
-    Role.OWNER_STAFF: frozenset({Right.SEE_GARAGE, Right.READ_PLATES, Right.GIVE_DISCOUNT}),
+    Role.OWNER_STAFF: frozenset({Right.SEE_GARAGE, Right.READ_PLATES, Right.GIVE_DISCOUNT, Right.RUN_SITE}),
     Role.OPERATOR: frozenset(Right) - {Right.OWN_ACCOUNT, Right.SELL},
     Role.SUPPORT: frozenset(
         {Right.SEE_GARAGE, Right.READ_PLATES, Right.GIVE_BACK, Right.GIVE_DISCOUNT, Right.SEE_TRAIL, Right.HELP_PEOPLE}

@@ -1,19 +1,23 @@
-"""A session is one vehicle's stay, made of what the garage's journal says.
+"""A session is one vehicle's stay, made of what the garage's journal says. Pure, and replayed from all of it each time.
 
       entry opened               exit opened
     ---------------> running --------------------> closed
-                       |                             ^
-                       | the exit was lost           | a later exit opened
-                       v                             |
-                   soft_closed ----------------------+
+                     |  ^  |                         ^
+      out and in     |  |  | the exit was lost       | a later exit opened
+      again, where   +--+  v                         |
+      allowed          soft_closed ------------------+
+                           |
+                           +---- in again later, where allowed ----> running
 
 Order does not matter: the earliest entry and the latest exit are the stay, whichever is heard first and however
-often. A session whose entry was lost begins at the booking's start, or at the exit if that was earlier.
+often. A session whose entry was lost begins at the booking's start, or at the exit if that was earlier. Where the
+owner allows in and out, the session runs on through the booked time though the vehicle is away.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -22,6 +26,9 @@ from parkube.parking.domain.times import Window
 
 LOST_EXIT_AFTER: Final = timedelta(hours=24)
 """A session still running this long after its booking's end has lost its exit."""
+
+ENTRY: Final = "entry"
+EXIT: Final = "exit"
 
 
 class SessionState(StrEnum):
@@ -44,28 +51,40 @@ class Session:
     entry_known: bool = True
 
 
-def entered(session: Session | None, booking_id: str, garage_id: str, at: datetime) -> Session:
-    """The session after an entry opened at a moment."""
-    if session is None:
-        return Session(booking_id, garage_id, SessionState.RUNNING, at)
-    if not session.entry_known:
-        return replace(session, entered_at=_not_after(at, session.exited_at), entry_known=True)
-    return replace(session, entered_at=min(session.entered_at, at))
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A vehicle's gate opened for a booking. (journal, seq) is the line that said so: twice is once."""
+
+    garage_id: str
+    journal: int
+    seq: int
+    booking_id: str
+    direction: str
+    at: datetime
 
 
-def exited(session: Session | None, booking_id: str, garage_id: str, at: datetime, booked: Window) -> Session:
-    """The session after an exit opened at a moment."""
-    if session is None:
-        start = min(booked.start, at)
-        return Session(booking_id, garage_id, SessionState.CLOSED, start, at, entry_known=False)
-    if session.state is SessionState.CLOSED and session.exited_at is not None:
-        at = max(session.exited_at, at)
-    return replace(session, state=SessionState.CLOSED, exited_at=max(at, session.entered_at))
-
-
-def soft_closed(session: Session, booked: Window) -> Session:
-    """The session when its exit was lost: it is taken to have ended with the booking."""
-    return replace(session, state=SessionState.SOFT_CLOSED, exited_at=max(booked.end, session.entered_at))
+def replayed(
+    passages: Iterable[Passage], booked: Window, now: datetime, *, in_out: bool = False,
+    soft_closed_at: datetime | None = None,
+) -> Session | None:  # fmt: skip
+    """The session that these passages of one booking make, whatever their order. None before the first."""
+    known = sorted({(p.journal, p.seq): p for p in passages}.values(), key=lambda p: (p.at, p.journal, p.seq))
+    if not known:
+        return None
+    entries = [p.at for p in known if p.direction == ENTRY]
+    exits = [p.at for p in known if p.direction == EXIT]
+    entered = min(entries) if entries else min(booked.start, exits[0])
+    if exits and not in_out:
+        # An entry that seems to come after the exit was the same vehicle's, by a clock that was set in between.
+        entered = min(entered, exits[-1])
+    booking_id, garage_id = known[0].booking_id, known[0].garage_id
+    over = bool(exits) and (not in_out or _is_out(known, booked, now))
+    if over:
+        return Session(booking_id, garage_id, SessionState.CLOSED, entered, max(exits[-1], entered), bool(entries))
+    if soft_closed_at is not None and known[-1].at <= soft_closed_at:
+        end = max(booked.end, entered)
+        return Session(booking_id, garage_id, SessionState.SOFT_CLOSED, entered, end, bool(entries))
+    return Session(booking_id, garage_id, SessionState.RUNNING, entered, None, bool(entries))
 
 
 def exit_is_lost(session: Session, booked: Window, now: datetime) -> bool:
@@ -73,5 +92,5 @@ def exit_is_lost(session: Session, booked: Window, now: datetime) -> bool:
     return session.state is SessionState.RUNNING and now >= booked.end + LOST_EXIT_AFTER
 
 
-def _not_after(at: datetime, end: datetime | None) -> datetime:
-    return at if end is None else min(at, end)
+def _is_out(known: list[Passage], booked: Window, now: datetime) -> bool:
+    return known[-1].direction == EXIT and max(known[-1].at, now) >= booked.end

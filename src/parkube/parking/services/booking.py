@@ -6,19 +6,20 @@ import hmac
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from parkube.parking.domain import grants
+from parkube.parking.domain import changes, grants
 from parkube.parking.domain.bookings import GRANT_GRACE, LONGEST, MOST_AHEAD, QUOTE_LIVES, Booking, Move, Quote, State
 from parkube.parking.domain.bookings import moved as moved_state
 from parkube.parking.domain.errors import Conflict, Denied, Gone, Invalid, NotFound
 from parkube.parking.domain.garages import Garage
 from parkube.parking.domain.money import Money
-from parkube.parking.domain.occupancy import most_at_once
 from parkube.parking.domain.plates import plate as read_plate
+from parkube.parking.domain.sharing import Terms, Vehicle, check_offered, check_room, check_vehicle
 from parkube.parking.domain.tariffs import STRANGER, Asking, check_stay, pin, price
 from parkube.parking.domain.times import Window, parse_moment
-from parkube.parking.services import news
+from parkube.parking.services import access, books, news
 from parkube.parking.services.platform import Platform
 from parkube.parking.services.ports import Signer, Transaction
+from parkube.parking.services.terms import terms_of
 
 _LATE = timedelta(minutes=5)  # a window that began while the driver was still reading
 
@@ -39,7 +40,14 @@ def window_of(start: str, end: str, zone_name: str, now: datetime) -> Window:
     return Window(*moments)
 
 
-async def quote(platform: Platform, garage_id: str, start: str, end: str, asking: Asking = STRANGER) -> Quote:
+async def quote(
+    platform: Platform,
+    garage_id: str,
+    start: str,
+    end: str,
+    asking: Asking = STRANGER,
+    vehicle: Vehicle | None = None,
+) -> Quote:
     """A price pinned for a while. Raises NotFound, Invalid, Conflict where nobody can book."""
     now = platform.clock()
     async with platform.database.writing() as transaction:
@@ -47,7 +55,10 @@ async def quote(platform: Platform, garage_id: str, start: str, end: str, asking
         if garage is None:
             raise NotFound(f"there is no garage {garage_id!r}")
         window = window_of(start, end, garage.time_zone, now)
-        _check_bookable(garage)
+        check_bookable(garage)
+        shared = await terms_of(transaction, garage)
+        check_vehicle(shared, garage.height_m, vehicle or Vehicle(), garage.name)
+        check_offered(shared, garage.capacity or 0, garage.time_zone, asking.bay_kind, window, garage.name)
         terms = pin(garage.tariff, window.start, asking, platform.index.taken_percent(garage.id, window))
         check_stay(terms.tariff, window)
         priced = price(terms.tariff, window)
@@ -61,6 +72,7 @@ async def quote(platform: Platform, garage_id: str, start: str, end: str, asking
             tariff=terms.tariff,
             created_at=now,
             expires_at=now + QUOTE_LIVES,
+            bay_kind=asking.bay_kind,
         )
         await transaction.add_quote(made)
     return made
@@ -87,12 +99,11 @@ async def book(platform: Platform, quote_id: str, plate: str | None, idempotency
             raise Gone("the quote has expired, ask for a new one", code="quote_expired")
         if now >= asked.window.end:
             raise Gone("the time that was asked for is over, ask for a new quote", code="quote_expired")
-        _check_bookable(garage)
-        windows = await transaction.taken(garage.id, asked.window, now)
-        spans = [(max(w.start, asked.window.start).timestamp(), w.end.timestamp()) for w in windows]
-        if most_at_once(spans) >= (garage.capacity or 0):
-            raise Conflict(f"{garage.name} has no bay left for that time", code="no_free_bay")
-        booking = _booking_of(platform, asked, garage, idempotency_key, now)
+        check_bookable(garage)
+        terms = await terms_of(transaction, garage)
+        holds = await transaction.holds(garage.id, asked.window, now)
+        check_room(terms, garage.capacity or 0, garage.time_zone, asked.bay_kind, asked.window, holds, garage.name)
+        booking = booking_of(platform, asked, garage, terms, idempotency_key, now)
         if known_plate is not None:
             booking = replace(
                 booking,
@@ -101,19 +112,25 @@ async def book(platform: Platform, quote_id: str, plate: str | None, idempotency
                 plate_country=known_plate.country,
             )
         await transaction.add_booking(booking)
+        await transaction.add_change(made(booking, terms, now))
+        await access.keep_plate(transaction, booking)
     platform.index.hold(booking, now)
+    await access.tell(platform, booking)
     news.booking(platform, booking)
     news.garage(platform, booking.garage_id)
     return booking
 
 
 async def cancel(platform: Platform, booking_id: str, secret: str) -> Booking:
-    """Gives a booking up before the stay. Raises Conflict afterwards."""
+    """Gives a booking up before the stay, for what its terms say. Again is nothing. Raises Conflict afterwards."""
+    now = platform.clock()
     async with platform.database.writing() as transaction:
         booking = await locked(platform, transaction, booking_id, secret)
         if booking.state is not State.CANCELLED:
+            terms = changes.terms_of(await transaction.changes(booking.id))
+            fee = changes.cancel_fee(booking, terms, now)
             booking = replace(booking, state=moved_state(booking.state, Move.CANCEL))
-            await transaction.save_booking(booking)
+            booking = await give_up(transaction, booking, fee, now, changes.CANCELLED)
     platform.index.release(booking.id)
     news.booking(platform, booking)
     news.garage(platform, booking.garage_id)
@@ -163,7 +180,7 @@ def _window_faults(window: Window, now: datetime) -> list[tuple[str, str]]:
     return faults
 
 
-def _check_bookable(garage: Garage) -> None:
+def check_bookable(garage: Garage) -> None:
     if not garage.can_be_booked:
         raise Conflict(
             f"{garage.name} cannot be booked: it is known, but not run by this platform", code="not_bookable"
@@ -183,20 +200,48 @@ async def _booked_before(transaction: Transaction, asked: Quote, key: str | None
     return of_quote
 
 
-def _booking_of(platform: Platform, asked: Quote, garage: Garage, key: str | None, now: datetime) -> Booking:
-    booking_id, jti = platform.new_id("bk"), platform.new_id("gr")
-    opens = asked.window.start - timedelta(minutes=asked.tariff.entry_grace_minutes)
+async def give_up(transaction: Transaction, booking: Booking, fee_minor: int, now: datetime, kind: str) -> Booking:
+    """Saves a booking that was cancelled or not come for, and charges its fee. Its credentials open nothing more."""
+    detail = {"fee_minor": fee_minor}
+    await transaction.add_change(changes.Change(booking.id, kind, now, kind, detail))
+    if fee_minor > 0:
+        line = changes.fee_line(booking, fee_minor)
+        await books.charge(transaction, booking, fee_minor, line.vat_minor, now, f"{booking.id}:{kind}")
+        booking = replace(booking, charged_minor=booking.charged_minor + fee_minor)
+    await transaction.save_booking(booking)
+    await transaction.forget_credentials(booking.window.end + GRANT_GRACE, booking.id)
+    return booking
+
+
+def signed_grant(platform: Platform, booking: Booking, garage: Garage) -> str:
+    """The grant of a booking as it is now; the same jti, so that what it passed is known."""
+    opens = booking.window.start - timedelta(minutes=booking.tariff.entry_grace_minutes)
     grant = grants.Grant(
-        jti=jti,
+        jti=booking.jti,
         kid=platform.signer.kid,
-        garage=asked.garage_id,
+        garage=garage.id,
         gates=tuple(gate.name for gate in garage.gates),
         nbf=int(opens.timestamp()),
-        exp=int((asked.window.end + GRANT_GRACE).timestamp()),
-        booking=booking_id,
+        exp=int((booking.window.end + GRANT_GRACE).timestamp()),
+        booking=booking.id,
+        in_out=booking.in_out,
     )
-    return Booking(
-        id=booking_id,
+    return grants.encode(grant, platform.signer.sign)
+
+
+def made(booking: Booking, terms: Terms, now: datetime) -> changes.Change:
+    """That the booking was made, and under which terms."""
+    kept = {name: getattr(terms.cancelling, name) for name in terms.cancelling.__dataclass_fields__}
+    kind = changes.STARTED if booking.drive_up else changes.BOOKED
+    return changes.Change(booking.id, kind, now, kind, {"cancelling": kept})
+
+
+def booking_of(
+    platform: Platform, asked: Quote, garage: Garage, terms: Terms, key: str | None, now: datetime
+) -> Booking:
+    """The booking of a quote, with its signed grant."""
+    booking = Booking(
+        id=platform.new_id("bk"),
         garage_id=asked.garage_id,
         quote_id=asked.id,
         window=asked.window,
@@ -204,8 +249,11 @@ def _booking_of(platform: Platform, asked: Quote, garage: Garage, key: str | Non
         price=asked.price,
         lines=asked.lines,
         tariff=asked.tariff,
-        jti=jti,
-        grant=grants.encode(grant, platform.signer.sign),
+        jti=platform.new_id("gr"),
+        grant="",
         created_at=now,
         idempotency_key=key,
+        bay_kind=asked.bay_kind,
+        in_out=terms.in_out,
     )
+    return replace(booking, grant=signed_grant(platform, booking, garage))

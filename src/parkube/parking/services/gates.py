@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
-from parkube.parking.domain.bookings import Booking, check_open
+from parkube.parking.domain.bookings import Booking, State, check_open
 from parkube.parking.domain.errors import NotFound, Unavailable
 from parkube.parking.domain.garages import Command
 from parkube.parking.domain.times import rfc3339
 from parkube.parking.services import trail
 from parkube.parking.services.booking import locked
+from parkube.parking.services.checks import check_start
 from parkube.parking.services.platform import Platform
 
 OPEN_LIVES: Final = timedelta(seconds=10)
@@ -52,15 +53,24 @@ async def open_gate(platform: Platform, booking_id: str, secret: str, gate: str,
         garage.gate_faults(gate)
         direction = next(known.direction for known in garage.gates if known.name == gate)
         check_open(booking, direction, now)
-        command = Command(
-            id=platform.new_id("cm"),
-            garage_id=booking.garage_id,
-            booking_id=booking.id,
-            kind="open",
-            gate=gate,
-            expires_at=now + OPEN_LIVES,
-            created_at=now,
-        )
+        if direction in ("entry", "both") and booking.state is State.BOOKED:
+            await check_start(transaction, garage, booking, booked=True)
+    return await ask(platform, booking, gate, wait_s)
+
+
+async def ask(platform: Platform, booking: Booking, gate: str, wait_s: float) -> Opening:
+    """Sends the command to open, written down first, and waits for the answer up to wait_s."""
+    now = platform.clock()
+    command = Command(
+        id=platform.new_id("cm"),
+        garage_id=booking.garage_id,
+        booking_id=booking.id,
+        kind="open",
+        gate=gate,
+        expires_at=now + OPEN_LIVES,
+        created_at=now,
+    )
+    async with platform.database.writing() as transaction:
         await transaction.add_command(command)
         await trail.note(platform, transaction, "open", booking.id, booking.garage_id, gate=gate, command=command.id)
     return await _ask(platform, booking, command, wait_s)

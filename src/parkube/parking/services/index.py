@@ -15,6 +15,7 @@ from parkube.parking.domain.bookings import Booking
 from parkube.parking.domain.garages import Garage
 from parkube.parking.domain.geo import Grid, distance_m
 from parkube.parking.domain.occupancy import Profile
+from parkube.parking.domain.sharing import EVERYTHING, Terms, supply
 from parkube.parking.domain.tariffs import STRANGER, Asking, moves, pin, stay_faults, total
 from parkube.parking.domain.times import Window
 
@@ -34,6 +35,7 @@ class Indexed:
     bookable: bool = False
     tariff: int = 0
     moves: bool = False
+    terms: Terms = EVERYTHING
     shown: dict[str, Any] | None = None
     """What an edge shows of it whatever is asked; the edge's own, forgotten when the garage changes."""
 
@@ -53,7 +55,10 @@ class Asked:
         capacity = known.garage.capacity
         if capacity is None:
             return None
-        return max(0, capacity - known.taken.most(self._start_s, self._end_s))
+        if known.terms.always:
+            return max(0, capacity - known.taken.most(self._start_s, self._end_s))
+        shared = supply(known.terms, capacity, known.garage.time_zone, None, self.window)
+        return max(0, min(bays - known.taken.most(start_s, end_s) for start_s, end_s, bays in shared))
 
     def price(self, known: Indexed) -> int | None:
         """The price in minor units; None where nobody can book, or not for such a stay."""

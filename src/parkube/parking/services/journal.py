@@ -11,21 +11,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
-from parkube.parking.domain import charging
+from parkube.parking.domain import changes, charging
 from parkube.parking.domain import sessions as stays
 from parkube.parking.domain.bookings import Booking, Move, State, moved
 from parkube.parking.domain.garages import GateEvent, Link
-from parkube.parking.domain.sessions import Session, SessionState
-from parkube.parking.services import books, news
+from parkube.parking.domain.sessions import Passage, Session, SessionState
+from parkube.parking.services import books, counting, news
 from parkube.parking.services.links import Connection
 from parkube.parking.services.platform import Platform
 from parkube.parking.services.ports import Transaction
 
 _log = logging.getLogger(__name__)
 SEEN_EVERY_S: Final = 60.0
+CLOCK_MAY_DIFFER: Final = timedelta(seconds=30)
 
 
 async def hello(
@@ -77,7 +78,7 @@ async def receive(platform: Platform, connection: Connection, events: Sequence[G
             fresh = [replace(event, journal=link.journal) for event in fresh]
             await transaction.add_events(fresh)
             for event in fresh:
-                booking = await _apply(platform, transaction, event)
+                booking = await _apply(platform, transaction, event, connection)
                 if booking is not None:
                     changed[booking.id] = booking
             link = replace(link, acked_seq=fresh[-1].seq, last_seen=platform.clock())
@@ -102,30 +103,31 @@ def _fresh(link: Link, events: Sequence[GateEvent]) -> list[GateEvent]:
     return fresh
 
 
-async def _apply(platform: Platform, transaction: Transaction, event: GateEvent) -> Booking | None:
+async def _apply(
+    platform: Platform, transaction: Transaction, event: GateEvent, connection: Connection
+) -> Booking | None:
     if event.command_id and event.kind in ("opened", "refused", "failed"):
         command = await transaction.command(event.command_id)
         if command is not None and command.garage_id == event.garage_id:
             state = "opened" if event.kind == "opened" else "refused"
             await transaction.save_command(replace(command, state=state))
-    if event.kind != "opened":
+    if event.kind not in ("opened", "counted"):
         return None
-    booking = await _booking_of(transaction, event)
+    at = _believable(event, connection.clock_error)
+    direction = await _gate_direction(transaction, event)
+    counted = counting.count_of(event, at, direction)
+    if counted is not None:
+        await transaction.add_count(counted)
+    booking = await _booking_of(transaction, event) if event.kind == "opened" else None
     if booking is None:
         return None
-    garage = await transaction.garage(event.garage_id)
-    direction = next((g.direction for g in garage.gates if g.name == event.gate), None) if garage else None
-    session = await transaction.session(booking.id)
-    at = _believable(event, booking)
-    if direction is None:
-        direction = "exit" if event.gate == "exit" else "entry"
-    if direction == "pedestrian":
+    way = await _way(transaction, event, booking, direction)
+    if way is None:
         return None
-    if direction == "both":
-        direction = "entry" if session is None else "exit"
-    if direction == "entry":
-        return await _entered(transaction, booking, session, at)
-    return await exit_at(transaction, booking, session, at, f"{event.garage_id}:{event.journal}:{event.seq}")
+    at = max(at, booking.created_at)
+    await transaction.add_passage(Passage(event.garage_id, event.journal, event.seq, booking.id, way, at))
+    reference = f"{event.garage_id}:{event.journal}:{event.seq}"
+    return await replay(transaction, booking, platform.clock(), reference)
 
 
 async def _booking_of(transaction: Transaction, event: GateEvent) -> Booking | None:
@@ -137,39 +139,67 @@ async def _booking_of(transaction: Transaction, event: GateEvent) -> Booking | N
     return booking if booking is not None and booking.garage_id == event.garage_id else None
 
 
-def _believable(event: GateEvent, booking: Booking) -> datetime:
-    # A garage's clock may be wrong: nothing can have happened after we heard of it, or before it was booked.
-    return min(max(event.at, booking.created_at), event.received_at)
+async def _way(transaction: Transaction, event: GateEvent, booking: Booking, direction: str | None) -> str | None:
+    """Which way the vehicle went; None through a door for people."""
+    if direction is None:
+        return stays.EXIT if event.gate == "exit" else stays.ENTRY
+    if direction == "pedestrian":
+        return None
+    if direction == "both":
+        return stays.ENTRY if await transaction.session(booking.id) is None else stays.EXIT
+    return direction
 
 
-async def _entered(transaction: Transaction, booking: Booking, session: Session | None, at: datetime) -> Booking:
-    await transaction.save_session(stays.entered(session, booking.id, booking.garage_id, at))
-    booking = replace(booking, state=moved(booking.state, Move.ENTER))
-    await transaction.save_booking(booking)
-    return booking
+async def _gate_direction(transaction: Transaction, event: GateEvent) -> str | None:
+    garage = await transaction.garage(event.garage_id)
+    return next((g.direction for g in garage.gates if g.name == event.gate), None) if garage else None
 
 
-async def exit_at(
-    transaction: Transaction, booking: Booking, session: Session | None, at: datetime, reference: str
-) -> Booking:
-    """Ends a stay and charges what is not charged yet."""
-    session = stays.exited(session, booking.id, booking.garage_id, at, booking.window)
+def _believable(event: GateEvent, error: timedelta) -> datetime:
+    # A garage's clock may be wrong: we know by how much it was when it said hello, and nothing can have happened after
+    # we heard of it.
+    return min(event.at - error if abs(error) > CLOCK_MAY_DIFFER else event.at, event.received_at)
+
+
+async def replay(transaction: Transaction, booking: Booking, now: datetime, reference: str) -> Booking:
+    """The booking after all its passages, replayed: whatever their order, and however often. Charges what is new."""
+    lost = [c.at for c in await transaction.changes(booking.id) if c.kind == changes.SOFT_CLOSED]
+    session = stays.replayed(
+        await transaction.passages(booking.id), booking.window, now, in_out=booking.in_out,
+        soft_closed_at=max(lost, default=None),
+    )  # fmt: skip
+    if session is None:
+        return booking
     await transaction.save_session(session)
-    return await _charge(transaction, booking, session, Move.EXIT, reference)
+    if session.state is SessionState.RUNNING:
+        again = booking.state in (State.EXITED, State.PAID)
+        booking = replace(booking, state=moved(booking.state, Move.ENTER_AGAIN if again else Move.ENTER))
+        await transaction.save_booking(booking)
+        return booking
+    lost_exit = session.state is SessionState.SOFT_CLOSED and booking.state is State.ENTERED
+    return await _charge(transaction, booking, session, Move.SOFT_CLOSE if lost_exit else Move.EXIT, reference)
 
 
 async def soft_close(platform: Platform) -> int:
-    """Ends the sessions whose exit was lost, at their booking's end; a later exit opens them again. How many."""
+    """Ends the sessions whose exit was lost, at their booking's end; a later exit opens them again. How many.
+
+    With them those who were out, in and out being allowed, when their booked time ended.
+    """
     now = platform.clock()
     closed: list[Booking] = []
     async with platform.database.writing() as transaction:
-        for session in await transaction.running_sessions(now - stays.LOST_EXIT_AFTER):
+        for session in await transaction.running_sessions(now):
             booking = await transaction.lock_booking(session.booking_id)
-            if booking is None or not stays.exit_is_lost(session, booking.window, now):
+            if booking is None:
                 continue
-            session = stays.soft_closed(session, booking.window)
-            await transaction.save_session(session)
-            closed.append(await _charge(transaction, booking, session, Move.SOFT_CLOSE, f"{booking.id}:soft"))
+            if stays.exit_is_lost(session, booking.window, now):
+                key = f"{changes.SOFT_CLOSED}:{now.timestamp():.0f}"
+                await transaction.add_change(changes.Change(booking.id, key, now, changes.SOFT_CLOSED))
+            elif not booking.in_out:
+                continue
+            after = await replay(transaction, booking, now, f"{booking.id}:soft:{now.timestamp():.0f}")
+            if after.state is not State.ENTERED:
+                closed.append(after)
     for booking in closed:
         platform.index.hold(booking, now)
         news.booking(platform, booking)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+from parkube.parking.domain import changes
 from parkube.parking.domain.bookings import OVERSTAY_AHEAD, Move, State, moved
-from parkube.parking.services import journal, news, orders
+from parkube.parking.services import journal, news, orders, terms, watching
+from parkube.parking.services.booking import give_up
 from parkube.parking.services.importing import GARAGES_CHANGED
 from parkube.parking.services.platform import Platform
 from parkube.parking.services.verification import value_of
@@ -22,9 +24,11 @@ async def load(platform: Platform) -> int:
         garages = await transaction.garages()
         holding = await transaction.holding()
         checks = await transaction.latest_verifications()
+        shared = await transaction.all_sharing()
         platform.garages_mark = await transaction.setting(GARAGES_CHANGED)
     for garage in garages:
         platform.index.put(garage)
+    terms.put_all(platform, shared)
     for booking in holding:
         platform.index.hold(booking, now)
     for check in checks:
@@ -48,11 +52,19 @@ async def tick(platform: Platform) -> None:
     """Once a minute. Again is nothing."""
     await journal.soft_close(platform)
     await expire(platform)
+    await watching.watch(platform)
     await orders.tick(platform)
+    await forget(platform)
     now = platform.clock()
     async with platform.database.reading() as transaction:
         for booking in await transaction.overstaying(now + OVERSTAY_AHEAD):
             platform.index.hold(booking, now)
+
+
+async def forget(platform: Platform) -> int:
+    """Deletes credentials, plates among them, whose grants have ended. How many."""
+    async with platform.database.writing() as transaction:
+        return await transaction.forget_credentials(platform.clock())
 
 
 async def expire(platform: Platform) -> int:
@@ -64,8 +76,10 @@ async def expire(platform: Platform) -> int:
             booking = await transaction.lock_booking(found.id)
             if booking is None or booking.state is not State.BOOKED:
                 continue
+            held = changes.terms_of(await transaction.changes(booking.id))
             booking = replace(booking, state=moved(booking.state, Move.EXPIRE))
-            await transaction.save_booking(booking)
+            fee = changes.no_show_fee(booking, held)
+            booking = await give_up(transaction, booking, fee, now, changes.NO_SHOW)
             expired.append(booking)
     for booking in expired:
         platform.index.release(booking.id)

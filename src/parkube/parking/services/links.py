@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
@@ -23,6 +23,8 @@ class Connection:
     devices: dict[str, bool] = field(default_factory=dict)
     last_heard: datetime | None = None
     saved_at: datetime | None = None
+    clock_error: timedelta = timedelta(0)
+    """How far the garage's clock was ahead of ours when it said hello."""
 
 
 @dataclass(frozen=True, slots=True)

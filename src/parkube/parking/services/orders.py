@@ -25,6 +25,7 @@ from parkube.parking.services.receipting import receipt_for
 _log = logging.getLogger(__name__)
 _ASK_AGAIN_AFTER: Final = timedelta(minutes=1)
 _STAY_IS_AHEAD: Final = (State.BOOKED, State.ENTERED)
+_TO_PAY: Final = (State.EXITED, State.CANCELLED, State.EXPIRED)
 
 
 async def prepare(
@@ -182,7 +183,7 @@ async def _use(
         )
     booking = replace(booking, paid_minor=booking.paid_minor + used)
     back = await refunds.reserve(platform, transaction, booking, rest, "not needed") if rest > 0 else ()
-    if booking.state is State.EXITED and booking.due_minor == 0 and used > 0:
+    if booking.state in _TO_PAY and booking.due_minor == 0 and used > 0:
         booking = replace(booking, state=moved(booking.state, Move.PAY))
         await receipt_for(platform, transaction, booking, reference)
     if there > 0:

@@ -34,6 +34,11 @@ async def pay(
         booking = await locked(platform, transaction, booking_id, secret)
         if booking.state is State.PAID:  # the same payment was recorded while we asked
             return (await transaction.receipts(booking_id))[-1]
+        if booking.due_minor <= 0 and booking.state in (State.CANCELLED, State.EXPIRED):
+            known = await transaction.receipts(booking_id)
+            if known:
+                return known[-1]
+            raise Conflict("nothing is due", code="nothing_due")
         if booking.due_minor <= 0:
             booking = replace(booking, state=moved(booking.state, Move.PAY))
             await transaction.save_booking(booking)

@@ -15,9 +15,9 @@ from typing import Protocol
 from parkube.parking.domain.bookings import Booking, Quote
 from parkube.parking.domain.garages import Command, Garage, GateEvent, Link, Verification
 from parkube.parking.domain.sessions import Session
-from parkube.parking.domain.times import Window
 from parkube.parking.services.ports_money import MoneyTransaction
 from parkube.parking.services.ports_people import PeopleTransaction
+from parkube.parking.services.ports_stays import CountTransaction, StayTransaction
 
 Clock = Callable[[], datetime]
 """Now, aware and in UTC."""
@@ -25,7 +25,7 @@ NewId = Callable[[str], str]
 """new_id(prefix): an identifier that nobody can guess."""
 
 
-class Transaction(MoneyTransaction, PeopleTransaction, Protocol):
+class Transaction(MoneyTransaction, PeopleTransaction, StayTransaction, CountTransaction, Protocol):
     """The platform's records, inside one transaction."""
 
     async def setting(self, name: str) -> str | None: ...
@@ -48,9 +48,6 @@ class Transaction(MoneyTransaction, PeopleTransaction, Protocol):
     async def booking_of_key(self, idempotency_key: str) -> Booking | None: ...
     async def booking_of_quote(self, quote_id: str) -> Booking | None: ...
     async def booking_of_jti(self, jti: str) -> Booking | None: ...
-    async def taken(self, garage_id: str, window: Window, now: datetime) -> Sequence[Window]:
-        """The windows in which bookings hold a bay of this garage, those that overlap this one."""
-
     async def holding(self) -> Sequence[Booking]:
         """Every booking that holds a bay."""
 

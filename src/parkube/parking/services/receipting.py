@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from parkube.parking.domain import charging, ledger
-from parkube.parking.domain.bookings import Booking
+from parkube.parking.domain.bookings import Booking, State
+from parkube.parking.domain.changes import fee_line
 from parkube.parking.domain.errors import Conflict, Invalid, NotFound
 from parkube.parking.domain.receipts import CREDIT_NOTE, RECEIPT, Buyer, Papers, Receipt
 from parkube.parking.domain.tariffs import Line
@@ -19,6 +20,8 @@ async def receipt_for(platform: Platform, transaction: Transaction, booking: Boo
     session = await transaction.session(booking.id)
     exited_at = session.exited_at if session else None
     lines = charging.charge(booking, exited_at) if exited_at else booking.lines
+    if booking.state in (State.CANCELLED, State.EXPIRED):
+        lines = (fee_line(booking, booking.charged_minor),)
     for entry in await transaction.entries(booking.id):
         if entry.kind in ("discount", "credit", "reversal"):
             less = ledger.balance([entry], f"driver:{booking.id}") + ledger.balance([entry], f"refunds:{booking.id}")

@@ -97,6 +97,7 @@ def quote_row(quote: Quote) -> Row:
         "tariff": write_tariff(quote.tariff),
         "created_at": quote.created_at,
         "expires_at": quote.expires_at,
+        "bay_kind": quote.bay_kind,
     }
 
 
@@ -111,6 +112,7 @@ def quote_of(row: RowMapping) -> Quote:
         tariff=tariff_of(row["tariff"]),
         created_at=row["created_at"],
         expires_at=row["expires_at"],
+        bay_kind=row["bay_kind"],
     )
 
 
@@ -140,7 +142,6 @@ def booking_row(booking: Booking) -> Row:
         "bay_kind": booking.bay_kind,
         "drive_up": booking.drive_up,
         "in_out": booking.in_out,
-        "driver": booking.driver,
         "replaces": booking.replaces,
     }
 
@@ -169,7 +170,6 @@ def booking_of(row: RowMapping) -> Booking:
         bay_kind=row["bay_kind"],
         drive_up=row["drive_up"],
         in_out=row["in_out"],
-        driver=row["driver"],
         replaces=row["replaces"],
     )
 

@@ -95,6 +95,7 @@ quotes = Table(
     Column("tariff", JSON, nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("expires_at", Moment, nullable=False),
+    Column("bay_kind", String(16), nullable=False, server_default="standard"),
     CheckConstraint("ends_at > starts_at", name="window"),
 )
 
@@ -115,7 +116,7 @@ bookings = Table(
     Column("grant_text", Text, nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("plate_raw", String(32)),
-    Column("plate_normal", String(16)),
+    Column("plate_normal", String(16), index=True),
     Column("plate_country", String(2)),
     Column("idempotency_key", String(128), unique=True),
     Column("charged_minor", BigInteger, nullable=False),
@@ -125,7 +126,6 @@ bookings = Table(
     Column("bay_kind", String(16), nullable=False, server_default="standard"),
     Column("drive_up", Boolean, nullable=False, server_default=false()),
     Column("in_out", Boolean, nullable=False, server_default=false()),
-    Column("driver", String(80), index=True),
     Column("replaces", String(64), index=True, unique=True),
     CheckConstraint("ends_at > starts_at", name="window"),
     CheckConstraint("paid_minor <= charged_minor", name="not_overpaid"),

@@ -16,20 +16,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from parkube.parking.adapters.database import rows
 from parkube.parking.adapters.database import schema as t
+from parkube.parking.adapters.database.records_counts import CountRecords
 from parkube.parking.adapters.database.records_money import MoneyRecords
 from parkube.parking.adapters.database.records_orders import OrderRecords
 from parkube.parking.adapters.database.records_people import PeopleRecords
 from parkube.parking.adapters.database.records_privacy import PrivacyRecords
-from parkube.parking.domain.bookings import OVERSTAY_AHEAD, Booking, Quote, State
+from parkube.parking.adapters.database.records_stays import StayRecords
+from parkube.parking.domain.bookings import Booking, Quote, State
 from parkube.parking.domain.garages import Command, Garage, GateEvent, Link, Verification
 from parkube.parking.domain.sessions import Session, SessionState
-from parkube.parking.domain.times import Window
 
 _HOLDS = (State.BOOKED.value, State.ENTERED.value)
 _BATCH = 500
 
 
-class SqlTransaction(MoneyRecords, OrderRecords, PeopleRecords, PrivacyRecords):
+class SqlTransaction(MoneyRecords, OrderRecords, PeopleRecords, PrivacyRecords, StayRecords, CountRecords):
     """One transaction on one connection."""
 
     def __init__(self, connection: AsyncConnection) -> None:
@@ -96,23 +97,6 @@ class SqlTransaction(MoneyRecords, OrderRecords, PeopleRecords, PrivacyRecords):
 
     async def booking_of_jti(self, jti: str) -> Booking | None:
         return await self._booking(select(t.bookings).where(t.bookings.c.jti == jti))
-
-    async def taken(self, garage_id: str, window: Window, now: datetime) -> Sequence[Window]:
-        b = t.bookings.c
-        wanted = select(b.state, b.starts_at, b.ends_at).where(
-            b.garage_id == garage_id,
-            b.state.in_(_HOLDS),
-            b.starts_at < window.end,
-            (b.ends_at > window.start) | (b.state == State.ENTERED.value),
-        )
-        found = []
-        for state, start, end in await self._connection.execute(wanted):
-            held = Window(start, end)
-            if state == State.ENTERED.value:
-                held = Window(start, max(end, now + OVERSTAY_AHEAD))
-            if held.overlaps(window):
-                found.append(held)
-        return found
 
     async def holding(self) -> Sequence[Booking]:
         return await self._bookings(select(t.bookings).where(t.bookings.c.state.in_(_HOLDS)))

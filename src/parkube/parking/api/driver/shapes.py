@@ -7,6 +7,9 @@ from typing import Literal
 from pydantic import Field
 
 from parkube.parking.api.shapes import Moment, Shape
+from parkube.parking.domain.sharing import Vehicle as VehicleRecord
+
+BayKind = Literal["standard", "ev", "accessible", "motorcycle"]
 
 
 class SearchAsked(Shape):
@@ -54,12 +57,26 @@ class GarageDetail(GarageFound):
     tariff: list[str]
 
 
+class Vehicle(Shape):
+    """What the driver says of the vehicle; what is not said is not checked."""
+
+    kind: Literal["car", "van", "camper", "motorcycle", "lorry", "bus"] | None = None
+    height_m: float | None = Field(default=None, gt=0, le=10)
+    length_m: float | None = Field(default=None, gt=0, le=40)
+    weight_kg: int | None = Field(default=None, gt=0, le=60_000)
+
+    def record(self) -> VehicleRecord:
+        return VehicleRecord(self.kind, self.height_m, self.length_m, self.weight_kg)
+
+
 class QuoteAsked(Shape):
     """A stay to be priced. Times carry an offset, or are local times of the garage."""
 
     garage_id: str = Field(min_length=1, max_length=63)
     from_: str = Field(alias="from", max_length=40)
     to: str = Field(max_length=40)
+    bay_kind: BayKind = "standard"
+    vehicle: Vehicle = Field(default_factory=lambda: Vehicle())
 
 
 class Line(Shape):
@@ -106,6 +123,7 @@ class GarageOfBooking(Shape):
     latitude: float | None
     longitude: float | None
     gates: list[Gate]
+    doors: list[str] = []
     online: bool
 
 
@@ -115,6 +133,13 @@ class Session(Shape):
     state: Literal["running", "soft_closed", "closed"]
     entered_at: Moment
     exited_at: Moment | None
+
+
+class Notice(Shape):
+    """Something the driver should know of the booking."""
+
+    kind: str
+    at: Moment
 
 
 class Booking(Shape):
@@ -131,9 +156,59 @@ class Booking(Shape):
     currency: str
     lines: list[Line]
     plate: str | None
+    bay_kind: BayKind
+    drive_up: bool
+    in_out: bool
     grant: str
     qr_svg: str
     session: Session | None
+    notices: list[Notice] = []
+    replaced_by: str | None = None
+
+
+class StayAsked(Shape):
+    """A stay that begins now, without a booking."""
+
+    garage_id: str = Field(min_length=1, max_length=63)
+    gate: str | None = Field(default=None, max_length=32)
+    plate: str | None = Field(default=None, max_length=16)
+    bay_kind: BayKind = "standard"
+    vehicle: Vehicle = Field(default_factory=Vehicle)
+
+
+class ChangeAsked(Shape):
+    """What is to change; what is absent stays."""
+
+    to: str | None = Field(default=None, max_length=40)
+    plate: str | None = Field(default=None, min_length=1, max_length=16)
+
+
+class BookingChanged(Shape):
+    """The booking afterwards, and what it costs more than before (less: below 0)."""
+
+    booking: Booking
+    difference_cents: int
+    preview: bool
+
+
+class CredentialAsked(Shape):
+    """A PIN is made by the platform; a card's number is read off the card."""
+
+    kind: Literal["pin", "rfid"]
+    value: str | None = Field(default=None, max_length=64)
+
+
+class Credential(Shape):
+    """What opens the booking's gates."""
+
+    kind: Literal["pin", "rfid", "plate"]
+    value: str
+
+
+class GuaranteeAsked(Shape):
+    """What the driver wants instead of the bay that is not there."""
+
+    wish: Literal["another", "money"]
 
 
 class OpenAsked(Shape):

@@ -22,12 +22,11 @@ from parkube.parking.api.driver.shapes import (
     QuoteAsked,
     Receipt,
 )
-from parkube.parking.domain.bookings import Booking as BookingRecord
 from parkube.parking.domain.payments import Order as OrderRecord
+from parkube.parking.domain.tariffs import Asking
 from parkube.parking.services import booking as bookings
 from parkube.parking.services import gates, paying, people
 from parkube.parking.services.live import BOOKING, GARAGE, News
-from parkube.parking.services.platform import Platform
 
 router = APIRouter()
 
@@ -35,7 +34,10 @@ router = APIRouter()
 @router.post("/quotes", response_model=Quote, status_code=201)
 async def make_quote(request: Request, asked: QuoteAsked) -> Response:
     """A price, pinned for a quarter of an hour."""
-    made = await bookings.quote(platform_of(request), asked.garage_id, asked.from_, asked.to)
+    made = await bookings.quote(
+        platform_of(request), asked.garage_id, asked.from_, asked.to, Asking(bay_kind=asked.bay_kind),
+        asked.vehicle.record(),
+    )  # fmt: skip
     return answer(views.quote(made), 201)
 
 
@@ -51,14 +53,14 @@ async def book(
     driver = driver_of(request)
     if driver is not None:
         await people.adopt(platform, made, driver)
-    return answer(await _shown(platform, made), 201, {"Location": f"/api/v1/driver/bookings/{made.id}"})
+    return answer(await views.shown(platform, made), 201, {"Location": f"/api/v1/driver/bookings/{made.id}"})
 
 
 @router.get("/bookings/{booking_id}", response_model=Booking)
 async def show(request: Request, booking_id: str) -> Response:
     """The booking as it is now."""
     platform = platform_of(request)
-    return answer(await _shown(platform, await bookings.find(platform, booking_id, bearer(request))))
+    return answer(await views.shown(platform, await bookings.find(platform, booking_id, bearer(request))))
 
 
 @router.delete("/bookings/{booking_id}", response_model=Booking)
@@ -67,7 +69,7 @@ async def cancel(request: Request, booking_id: str) -> Response:
     platform = platform_of(request)
     made = await bookings.cancel(platform, booking_id, bearer(request))
     await gates.revoke(platform, made)
-    return answer(await _shown(platform, made))
+    return answer(await views.shown(platform, made))
 
 
 @router.post("/bookings/{booking_id}/open", response_model=OpenAnswer)
@@ -118,7 +120,7 @@ async def news(request: Request, booking: Annotated[str | None, Query(max_length
     subscription = platform.live.subscribe(GARAGE, BOOKING, booking=booking)
     try:
         if booking is not None:
-            shown = await _shown(platform, await bookings.find(platform, booking, secret))
+            shown = await views.shown(platform, await bookings.find(platform, booking, secret))
             first.append(events.event("booking", shown))
     except BaseException:
         platform.live.unsubscribe(subscription)
@@ -127,12 +129,6 @@ async def news(request: Request, booking: Annotated[str | None, Query(max_length
     async def tell(one: News) -> tuple[str, Any] | None:
         if one.topic == GARAGE:
             return "garage", {"id": one.subject, **one.data}
-        return "booking", await _shown(platform, await bookings.find(platform, one.subject, secret))
+        return "booking", await views.shown(platform, await bookings.find(platform, one.subject, secret))
 
     return events.stream(platform.live, subscription, first, tell)
-
-
-async def _shown(platform: Platform, made: BookingRecord) -> dict[str, Any]:
-    async with platform.database.reading() as transaction:
-        session = await transaction.session(made.id)
-    return views.booking(platform, made, session)

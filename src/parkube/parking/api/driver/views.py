@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from parkube.parking.adapters.qr import qr_svg
+from parkube.parking.domain import changes
 from parkube.parking.domain.bookings import Booking, Quote
 from parkube.parking.domain.payments import Order
 from parkube.parking.domain.receipts import Receipt
@@ -14,6 +15,11 @@ from parkube.parking.domain.times import rfc3339
 from parkube.parking.services.booking import secret_of
 from parkube.parking.services.index import Asked, Indexed, Place
 from parkube.parking.services.platform import Platform
+
+_NOTICES: Final = (
+    changes.EXTENDED, changes.SHORTENED, changes.PLATE, changes.ENDS_SOON, changes.OVERSTAYED, changes.AT_RISK,
+    changes.GUARANTEED, changes.NO_SHOW,
+)  # fmt: skip
 
 
 def found(platform: Platform, known: Indexed, asked: Asked, distance_m: float | None) -> dict[str, Any]:
@@ -92,7 +98,20 @@ def garage(platform: Platform, garage_id: str) -> dict[str, Any]:
             for gate in (one.gates if one else ())
             if gate.direction != "pedestrian"
         ],
+        "doors": [gate.name for gate in (one.gates if one else ()) if gate.direction == "pedestrian"],
         "online": platform.links.get(garage_id) is not None,
+    }
+
+
+async def shown(platform: Platform, made: Booking) -> dict[str, Any]:
+    """shapes.Booking, with its session and what happened to it."""
+    async with platform.database.reading() as transaction:
+        session = await transaction.session(made.id)
+        known = await transaction.changes(made.id)
+        another = await transaction.booking_replacing(made.id)
+    return booking(platform, made, session) | {
+        "notices": [{"kind": c.kind, "at": rfc3339(c.at)} for c in known if c.kind in _NOTICES],
+        "replaced_by": another.id if another else None,
     }
 
 
@@ -110,6 +129,9 @@ def booking(platform: Platform, made: Booking, session: Session | None) -> dict[
         "currency": made.price.currency,
         "lines": lines(made.lines),
         "plate": made.plate_raw,
+        "bay_kind": made.bay_kind,
+        "drive_up": made.drive_up,
+        "in_out": made.in_out,
         "grant": made.grant,
         "qr_svg": qr_svg(made.grant),
         "session": None if session is None else _session(session),

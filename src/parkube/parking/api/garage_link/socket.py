@@ -21,7 +21,7 @@ from parkube.parking.api.garage_link.frames import Event, Events, FromGarage, He
 from parkube.parking.domain.errors import Denied, ParkingError, Unavailable
 from parkube.parking.domain.garages import GateEvent
 from parkube.parking.domain.times import rfc3339
-from parkube.parking.services import fleet, journal, news
+from parkube.parking.services import arriving, fleet, journal, news
 from parkube.parking.services.links import Connection, Outcome
 from parkube.parking.services.platform import Platform
 
@@ -80,6 +80,7 @@ async def _serve(platform: Platform, socket: WebSocket, connection: Connection, 
     if before is not None:
         await before.close("a newer link of this garage took over")
     news.garage(platform, connection.garage_id)
+    await arriving.arrived(platform, connection, None if hello.clock is None else _clock(hello.clock))
     while True:
         frame = await _frame(socket, QUIET_FOR_S)
         if isinstance(frame, Events):
@@ -120,6 +121,12 @@ def _event(garage_id: str, one: Event, received: datetime) -> GateEvent:
         command_id=one.command,
         detail=one.detail,
     )
+
+
+def _clock(said: str | float) -> datetime | None:
+    unreadable = datetime.min.replace(tzinfo=UTC)
+    moment = _moment(said, unreadable)
+    return None if moment == unreadable else moment
 
 
 def _moment(at: str | float, received: datetime) -> datetime:

@@ -15,13 +15,13 @@ _MOMENT = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
-    """Adds columns to bookings, then the tables."""
+    """Adds columns to bookings and quotes, then the tables."""
     op.add_column("bookings", sa.Column("bay_kind", sa.String(16), nullable=False, server_default="standard"))
     op.add_column("bookings", sa.Column("drive_up", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("bookings", sa.Column("in_out", sa.Boolean(), nullable=False, server_default=sa.false()))
-    op.add_column("bookings", sa.Column("driver", sa.String(80)))
     op.add_column("bookings", sa.Column("replaces", sa.String(64)))
-    op.create_index("ix_bookings_driver", "bookings", ["driver"])
+    op.create_index("ix_bookings_plate_normal", "bookings", ["plate_normal"])
+    op.add_column("quotes", sa.Column("bay_kind", sa.String(16), nullable=False, server_default="standard"))
     op.create_index("ix_bookings_replaces", "bookings", ["replaces"], unique=True)
     _terms()
     _history()
@@ -38,8 +38,9 @@ def downgrade() -> None:
     for table in ("booking_changes", "site_orders", "garage_terms"):
         op.drop_table(table)
     op.drop_index("ix_bookings_replaces", "bookings")
-    op.drop_index("ix_bookings_driver", "bookings")
-    for column in ("replaces", "driver", "in_out", "drive_up", "bay_kind"):
+    op.drop_column("quotes", "bay_kind")
+    op.drop_index("ix_bookings_plate_normal", "bookings")
+    for column in ("replaces", "in_out", "drive_up", "bay_kind"):
         op.drop_column("bookings", column)
 
 
