@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parkube.controlplane.apiserver.protobuf import ProtobufError, decode, encode, encode_event, encode_list, message_of
+from parkube.controlplane.apiserver.protobuf import (
+    ProtobufError,
+    decode,
+    encode,
+    encode_event,
+    encode_items,
+    encode_list,
+    message_of,
+)
 from parkube.controlplane.apiserver.protobuf.tables import MAGIC, fields_of, lines
 from parkube.controlplane.registry.kinds import builtin_rows
 
@@ -191,7 +199,7 @@ def test_what_is_null_or_of_no_message_is_left_out() -> None:
 
 def test_a_list_and_an_event() -> None:
     item = {"metadata": {"name": "a"}, "data": {"k": "v"}}
-    body = encode_list("v1", "ConfigMapList", "ConfigMap", {"resourceVersion": "7"}, [item, item])
+    body = encode_list("v1", "ConfigMapList", {"resourceVersion": "7"}, encode_items("v1", "ConfigMap", [item, item]))
     assert decode(body) == {
         "apiVersion": "v1", "kind": "ConfigMapList", "metadata": {"resourceVersion": "7"}, "items": [item, item]
     }  # fmt: skip

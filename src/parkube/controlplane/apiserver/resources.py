@@ -5,23 +5,21 @@ Reading answers from the watch cache's bytes where the client takes plain JSON; 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
 from parkube.controlplane.apiserver import params, patching, watching
 from parkube.controlplane.apiserver.http import Request, Response
+from parkube.controlplane.apiserver.lists import list_body
 from parkube.controlplane.apiserver.negotiation import PLAIN, Form, Unreadable, decode, encode, form
-from parkube.controlplane.apiserver.protobuf import encode_list, message_of
+from parkube.controlplane.apiserver.protobuf import message_of
 from parkube.controlplane.apiserver.router import Target
 from parkube.controlplane.apiserver.special import Special
 from parkube.controlplane.apiserver.tables import Tabulator, partial
 from parkube.controlplane.registry.kinds.subresources import subresource as speaks
 from parkube.controlplane.registry.operations import Registry
-from parkube.controlplane.registry.options import ListResult
 from parkube.controlplane.registry.resource import Context, Resource
-from parkube.controlplane.registry.stored import Stored
 from parkube.kubeapi.client import PatchType
 from parkube.kubeapi.errors import BadRequest, MethodNotAllowed, NotFound, Obj
 
@@ -100,7 +98,9 @@ class Resources:
     async def _list(self, request: Request, row: Resource, namespace: str) -> Response:
         shape = _form(request, row)
         result = await self._registry.list(row, namespace, params.list_options(request))
-        return Response(200, list_body(row, result, shape, request.query.get("includeObject", "")), shape.content_type)
+        return Response(
+            200, await list_body(row, result, shape, request.query.get("includeObject", "")), shape.content_type
+        )
 
     async def _write(self, request: Request, row: Resource, namespace: str, at: Target) -> Response:
         shape = _form(request, row)
@@ -201,7 +201,9 @@ class Resources:
         context = params.delete_context(request, options)
         chosen = params.list_options(request)
         result = await self._registry.delete_collection(row, namespace, chosen, options, context)
-        return Response(200, list_body(row, result, shape, request.query.get("includeObject", "")), shape.content_type)
+        return Response(
+            200, await list_body(row, result, shape, request.query.get("includeObject", "")), shape.content_type
+        )
 
 
 def _beginning(body: bytes) -> str:
@@ -222,38 +224,3 @@ def warning(text: str) -> tuple[bytes, bytes]:
     """A Warning header as kubectl prints it."""
     quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("\r", " ").replace("\n", " ")
     return b"Warning", f'299 - "{quoted}"'.encode()
-
-
-def list_metadata(result: ListResult) -> Obj:
-    """A list's own metadata."""
-    metadata: Obj = {"resourceVersion": str(result.revision)}
-    if result.continue_:
-        metadata["continue"] = result.continue_
-        if result.remaining is not None:
-            metadata["remainingItemCount"] = result.remaining
-    return metadata
-
-
-def list_body(row: Resource, result: ListResult, shape: Form, include: str = "") -> bytes:
-    """A list in the form asked for."""
-    metadata, items = list_metadata(result), result.items
-    if shape.kind == "Table":
-        objects = (stored.object() for stored in items)
-        return encode(Tabulator(row, shape.version, include).table(objects, metadata), shape)
-    if shape.kind:
-        parts = [partial(stored.object(), shape.version) for stored in items]
-        api = f"meta.k8s.io/{shape.version}"
-        return encode(
-            {"kind": "PartialObjectMetadataList", "apiVersion": api, "metadata": metadata, "items": parts}, shape
-        )
-    if shape.protobuf:
-        objects = (stored.object() for stored in items)
-        return encode_list(row.api_version, row.list_kind, row.kind, metadata, objects)
-    if shape.yaml:
-        return encode(orjson.loads(_plain_list(row, metadata, items)), shape)
-    return _plain_list(row, metadata, items)
-
-
-def _plain_list(row: Resource, metadata: Obj, items: Sequence[Stored]) -> bytes:
-    start = orjson.dumps({"kind": row.list_kind, "apiVersion": row.api_version, "metadata": metadata})
-    return b"".join([start[:-1], b',"items":[', b",".join([stored.value for stored in items]), b"]}"])

@@ -57,8 +57,12 @@ class Tabulator:
         return {
             "kind": "Table", "apiVersion": f"meta.k8s.io/{self._version}", "metadata": metadata,
             "columnDefinitions": definitions(self._columns) if headers else None,
-            "rows": [self._line(obj) for obj in objects],
+            "rows": self.lines(objects),
         }  # fmt: skip
+
+    def lines(self, objects: Iterable[Obj]) -> list[Obj]:
+        """The rows of `objects`."""
+        return [self._line(obj) for obj in objects]
 
     def _line(self, obj: Obj) -> Obj:
         cells = []

@@ -7,7 +7,7 @@ Source: Kubernetes API reference, "Kubernetes Protobuf encoding".
 """
 
 from parkube.controlplane.apiserver.protobuf.decode import ProtobufError, decode
-from parkube.controlplane.apiserver.protobuf.encode import encode, encode_event, encode_list
+from parkube.controlplane.apiserver.protobuf.encode import encode, encode_event, encode_items, encode_list
 from parkube.controlplane.apiserver.protobuf.tables import message_of
 
-__all__ = ["ProtobufError", "decode", "encode", "encode_event", "encode_list", "message_of"]
+__all__ = ["ProtobufError", "decode", "encode", "encode_event", "encode_items", "encode_list", "message_of"]

@@ -30,12 +30,15 @@ def encode(obj: Obj) -> bytes:
     return _envelope(api_version, kind, _message(message_of(api_version, kind))(obj))
 
 
-def encode_list(api_version: str, kind: str, item_kind: str, metadata: Obj, items: Iterable[Obj]) -> bytes:
-    """A list, item by item: no tree of the whole is ever held."""
-    write, parts = _message(message_of(api_version, item_kind)), [_bytes_field(1, _message("meta.ListMeta")(metadata))]
-    for item in items:
-        parts.append(_bytes_field(2, write(item)))
-    return _envelope(api_version, kind, b"".join(parts))
+def encode_items(api_version: str, kind: str, objects: Iterable[Obj]) -> bytes:
+    """Some items of a list."""
+    write = _message(message_of(api_version, kind))
+    return b"".join([_bytes_field(2, write(obj)) for obj in objects])
+
+
+def encode_list(api_version: str, kind: str, metadata: Obj, items: bytes) -> bytes:
+    """A list around its items as `encode_items` wrote them."""
+    return _envelope(api_version, kind, _bytes_field(1, _message("meta.ListMeta")(metadata)) + items)
 
 
 def encode_event(kind: str, obj: Obj) -> bytes:
