@@ -124,3 +124,20 @@ async def test_custom_resources_by_their_lists(server: Server) -> None:
     assert [gate["name"] for gate in fewer["spec"]["gates"]] == ["out"]
     status, refused = await apply("one", {"tags": ["a"], "extra": 1})
     assert (status, ".spec.extra: field not declared in schema" in refused["message"]) == (400, True)
+
+
+async def test_a_custom_resource_is_replaced_only_as_it_was_read(server: Server) -> None:
+    line = Line(server)
+    await line.ask("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", CRD)
+    body = {"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "t"}, "spec": {"tags": ["a"]}}
+    for _ in range(200):
+        status, made = await line.ask("POST", THINGS, body)
+        if status == 201:
+            break
+    status, refused = await line.ask("PUT", f"{THINGS}/t", body)
+    assert (status, refused["message"]) == (
+        422,
+        'Thing.example.com "t" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update',
+    )
+    made["spec"] = {"tags": ["b"]}
+    assert (await line.ask("PUT", f"{THINGS}/t", made))[0] == 200

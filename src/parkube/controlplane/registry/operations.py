@@ -42,6 +42,7 @@ from parkube.kubeapi.selectors import FieldSelector
 
 __all__ = ["ListOptions", "ListResult", "Registry", "Stored", "Subscription", "WatchItem", "WatchOptions"]
 
+_UNBASED = Cause("FieldValueInvalid", "Invalid value: 0: must be specified for an update", "metadata.resourceVersion")
 _ATTEMPTS = 32  # of a read-modify-write among busy writers
 _NAMES = 8  # tries of a generated name
 _DELETIONS = 64  # of a collection at a time
@@ -163,6 +164,9 @@ class Registry:
         wanted, uid = meta.get("resourceVersion"), meta.get("uid")
         given = meta.pop("managedFields", None)
         missing = schemas.decode(r, obj, ctx)
+        if not wanted and not r.strategy.unconditional:
+            self._current(r, namespace, name)
+            missing.append(_UNBASED)
         for _ in range(_ATTEMPTS):
             cache, stored = self._current(r, namespace, name)
             if wanted and wanted != str(stored.revision):

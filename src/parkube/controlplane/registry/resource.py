@@ -43,6 +43,7 @@ class Strategy:
     Subresource names are "" for the object itself, "status", "scale", …
     """
 
+    unconditional: ClassVar[bool] = True  # whether an update may come without the resourceVersion that it is based on
     name_rule: ClassVar[str] = "subdomain"  # or label, label1035, path (anything that fits in a URL's path)
 
     def default(self, obj: Obj) -> None:

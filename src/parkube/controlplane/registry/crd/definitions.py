@@ -36,6 +36,8 @@ _SCALE_PATH = re.compile(r"(\.[A-Za-z_][-A-Za-z0-9_]*)+\Z")
 class DefinitionStrategy(KindStrategy):
     """Rules over definitions. Whether their names are free is settled where they are served."""
 
+    unconditional = False
+
     generation = True
 
     def default(self, obj: Obj) -> None:

@@ -14,6 +14,7 @@ class CustomStrategy(KindStrategy):
 
     generation = True
     first_status = None
+    unconditional = False
 
     def __init__(self, schema: Obj) -> None:
         self._schema = schema

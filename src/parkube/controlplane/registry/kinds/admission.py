@@ -27,6 +27,7 @@ _VERSIONS = ("v1", "v1beta1")
 class WebhooksStrategy(PlainStrategy):
     """A list of webhooks. `mutating` ones may be called again."""
 
+    unconditional = False
     generation = True
     mutating = False
 
@@ -130,6 +131,7 @@ class MutatingWebhooksStrategy(WebhooksStrategy):
 class PolicyStrategy(KindStrategy):
     """A policy in CEL; `status` is for the validating ones alone."""
 
+    unconditional = False
     generation = True
 
     def default(self, obj: Obj) -> None:
@@ -181,6 +183,7 @@ class MutatingPolicyStrategy(PolicyStrategy):
 class BindingStrategy(PlainStrategy):
     """Where a policy holds, and with which parameters."""
 
+    unconditional = False
     generation = True
     acts = True
 

@@ -14,6 +14,7 @@ from parkube.kubeapi.errors import Cause, Obj
 class ApiServiceStrategy(KindStrategy):
     """Named `version.group`."""
 
+    unconditional = False
     name_rule = "path"
 
     def validate(self, obj: Obj, old: Obj | None, subresource: str) -> list[Cause]:

@@ -14,6 +14,7 @@ from parkube.kubeapi.errors import Cause, Obj
 class PodDisruptionBudgetStrategy(KindStrategy):
     """One of two numbers, and a selector."""
 
+    unconditional = False
     generation = True
     first_status = dict.fromkeys(("currentHealthy", "desiredHealthy", "disruptionsAllowed", "expectedPods"), 0)
 
