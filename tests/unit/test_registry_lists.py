@@ -175,8 +175,9 @@ async def test_a_watch_without_revision_opens_with_what_is_there(registry: Regis
     mark = initial.items[1].object()["metadata"]
     assert mark["annotations"] == {"k8s.io/initial-events-end": "true"}
     assert initial.calls == 1
-    with pytest.raises(BadRequest):
-        watch(registry, send_initial_events=True)
+    unmarked = watch(registry, send_initial_events=True)
+    await tick()
+    assert unmarked == ["ADDED a", "ADDED b"]
 
 
 async def test_a_watch_goes_on_from_its_revision_until_that_is_forgotten(

@@ -17,7 +17,7 @@ from parkube.controlplane.registry.options import WatchOptions
 from parkube.controlplane.registry.resource import Resource
 from parkube.controlplane.registry.watching import Sink, WatchItem, bookmark
 from parkube.controlplane.storage.port import Change, KeyValue, Store
-from parkube.kubeapi.errors import BadRequest, Expired, NotFound
+from parkube.kubeapi.errors import Expired, NotFound
 
 _LOAD = 1000
 _RECALL = 10_000  # changes of the time before the start that are looked at
@@ -122,8 +122,6 @@ class Caches:
         match = cache.matcher(namespace, options.label_selector, options.field_selector)
         asked = revision_of(options.resource_version)
         initial = options.send_initial_events
-        if initial and not options.bookmarks:
-            raise BadRequest("sendInitialEvents requires allowWatchBookmarks")
         if asked > current:
             raise too_large(asked, current)
         wants_state = initial or (initial is None and not asked)
@@ -140,7 +138,7 @@ class Caches:
             for stored in cache.select(namespace, fields):
                 if match is None or match(stored):
                     items.append(WatchItem("ADDED", row, stored.revision, stored))
-            if initial:
+            if initial and options.bookmarks:
                 items.append(bookmark(row, current, initial_events_end=True))
         else:
             made: dict[tuple[int, str], WatchItem] = {}

@@ -23,7 +23,10 @@ from parkube.kubeapi.errors import Obj
 _REPORTED = re.compile(r"(Status|Condition|ContainerState\w*|SystemInfo|ContainerImage|AttachedVolume|Address|IP)$")
 """Definitions that controllers and agents report with: what they leave out is zero, as in Go, and no fault."""
 
-_ZERO_IS_FINE = {"ControllerRevision": ("revision",), "EndpointSlice": ("endpoints",), "Event": ("metadata",)}
+_ZERO_IS_FINE = {
+    "ControllerRevision": ("revision",), "EndpointSlice": ("endpoints",), "Event": ("metadata",),
+    "CSINodeSpec": ("drivers",), "LimitRangeSpec": ("limits",),
+}  # fmt: skip
 
 STRING, BOOL, ANY = Scalar("string", str), Scalar("bool", bool), Shape()
 
