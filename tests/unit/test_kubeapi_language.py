@@ -163,12 +163,14 @@ def test_strategic_directives() -> None:
     result = strategic({"spec": {"strategy": {"$patch": "replace", "type": "Recreate"}}})
     assert result["spec"]["strategy"] == {"type": "Recreate"}
     result = strategic({"metadata": {"$deleteFromPrimitiveList/finalizers": ["x/a"], "finalizers": ["x/c"]}})
-    assert result["metadata"]["finalizers"] == ["x/b", "x/c"]
+    assert result["metadata"]["finalizers"] == ["x/c", "x/b"]  # what is new comes first
     result = strategic({"spec": {"strategy": None, "template": {"$patch": "delete"}}})
     assert result["spec"] == {"replicas": 1}
 
 
 def test_strategic_order() -> None:
+    assert names(strategic(in_template(containers=[{"name": "new", "image": "n"}]))) == ["new", "web", "side"]
+    assert names(strategic(in_template(containers=[{"name": "side", "image": "n"}]))) == ["web", "side"]
     order = [{"name": "new"}, {"name": "web"}]
     patch = in_template(containers=[{"name": "new", "image": "n"}])
     patch["spec"]["template"]["spec"]["$setElementOrder/containers"] = order

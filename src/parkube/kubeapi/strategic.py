@@ -116,7 +116,7 @@ def _merge_list(now: list[Any], patch: list[Any], shape: PatchShape | None, orde
         return _fresh_list(patch)
     if not key or not all(isinstance(item, dict) for item in (*now, *patch)):
         added = [item for at, item in enumerate(patch) if item not in now and item not in patch[:at]]
-        return _ordered(now + added, order, now, "")
+        return _ordered(now + added, patch if order is None else order, now, "")
     result = list(now)
     for item in patch:
         if key not in item:
@@ -128,13 +128,13 @@ def _merge_list(now: list[Any], patch: list[Any], shape: PatchShape | None, orde
             result[at] = merge(result[at], item, item_shape)
         else:
             result.append(merge({}, item, item_shape))
-    return _ordered(result, order, now, key)
+    wanted = [item for item in patch if item.get("$patch") != "delete"]
+    return _ordered(result, wanted if order is None else order, now, key)
 
 
 def _ordered(items: list[Any], order: Any, before: list[Any], key: str) -> list[Any]:
-    """By the patch's order; items of the server's that it does not name keep their place after what they followed."""
-    if order is None:
-        return items
+    """By the patch's order; items of the server's that it does not name go in before the first named one that they
+    came before. So what is new comes first, unless the order says otherwise."""
     if not isinstance(order, list):
         raise StrategicError("$setElementOrder must be a list")
 
@@ -144,15 +144,13 @@ def _ordered(items: list[Any], order: Any, before: list[Any], key: str) -> list[
     rank = [identity(item) for item in order]
     named = sorted((item for item in items if identity(item) in rank), key=lambda item: rank.index(identity(item)))
     previous = [identity(item) for item in before]
-    result = named
-    for item in items:
-        if identity(item) in rank:
-            continue
-        position = previous.index(identity(item)) if identity(item) in previous else len(previous)
-        follows = {identity(other) for other in items if identity(other) in previous[:position]}
-        at = max((i + 1 for i, other in enumerate(result) if identity(other) in follows), default=0)
-        result.insert(at, item)
-    return result
+    result: list[Any] = []
+    for item in (one for one in items if identity(one) not in rank):
+        place = previous.index(identity(item)) if identity(item) in previous else len(previous)
+        while named and not (identity(named[0]) in previous and place < previous.index(identity(named[0]))):
+            result.append(named.pop(0))
+        result.append(item)
+    return result + named
 
 
 def _delete_primitives(obj: Obj, key: str, gone: Any) -> None:
