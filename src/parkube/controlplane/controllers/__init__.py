@@ -18,6 +18,8 @@ from parkube.controlplane.controllers.endpoints.apiserver import ApiServerEndpoi
 from parkube.controlplane.controllers.endpoints.controller import EndpointsController
 from parkube.controlplane.controllers.expiry import Expiry
 from parkube.controlplane.controllers.garbage import GarbageCollector
+from parkube.controlplane.controllers.jobs.controller import JobController
+from parkube.controlplane.controllers.jobs.cronjobs import CronJobController
 from parkube.controlplane.controllers.namespaces import NamespaceController
 from parkube.controlplane.controllers.nodes.eviction import TaintEviction
 from parkube.controlplane.controllers.nodes.ipam import NodeIpam
@@ -44,7 +46,7 @@ def controllers(
     return [
         ApiServerEndpoints(env, options), NamespaceController(env, options), ServiceAccountController(env, options),
         DeploymentController(env), ReplicaSetController(env), DaemonSetController(env), EndpointsController(env),
-        ReplicationController(env), StatefulSetController(env),
+        ReplicationController(env), StatefulSetController(env), JobController(env), CronJobController(env),
         NodeLifecycle(env, options), TaintEviction(env), NodeIpam(env, options), PodGc(env, options),
         GarbageCollector(env, options), CsrController(env, options), Expiry(env),
         DisruptionController(env),
