@@ -8,6 +8,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from parkube.parking.domain.grants import Grant, encode
+from parkube.parking.gate.access import AccessList
 from parkube.parking.gate.app import Garage
 from parkube.parking.gate.config import GateConfig, parse
 from parkube.parking.gate.devices.simulated import SimulatedRelay, SimulatedScanner
@@ -25,6 +26,7 @@ class FakeGarage:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.now = NOON
+        self.time_known = True
         self.key = Ed25519PrivateKey.generate()
         self.relay = SimulatedRelay()
         self.scanners = {"entry": SimulatedScanner(), "exit": SimulatedScanner()}
@@ -36,6 +38,7 @@ class FakeGarage:
         gates = [
             {"name": "entry", "direction": "in", "relay": {**board, "coil": 0}},
             {"name": "exit", "direction": "out", "relay": {**board, "coil": 1}},
+            {"name": "door", "direction": "pedestrian", "relay": {**board, "coil": 2}},
         ]
         raw: dict[str, Any] = {
             "garage": NAME, "platformUrl": "http://127.0.0.1:1", "dataDir": str(self.folder),
@@ -46,19 +49,20 @@ class FakeGarage:
     def start(self) -> None:
         """Start the app on whatever its journal holds; calling it again is a restart after a crash."""
         self.journal = Journal(self.folder / "journal.sqlite", lambda: self.now)
-        self.lane = Lane(NAME, ("entry", "exit"), check_signature)
+        self.lane = Lane(NAME, {gate.name: gate.direction for gate in self.config.gates}, check_signature)
         self.lane.keys = {"k1": self.key.public_key().public_bytes_raw()}
-        relays = {"entry": self.relay, "exit": self.relay}
+        relays = {gate.name: self.relay for gate in self.config.gates}
         self.garage = Garage(
             self.config, self.lane, self.journal, relays, self.relay, self.scanners,
-            clock=lambda: self.now, monotonic=lambda: self.now,
+            clock=lambda: self.now, monotonic=lambda: self.now, access=AccessList(self.folder / "access.sqlite"),
+            time_known=lambda: self.time_known,
         )  # fmt: skip
         self.garage.start()
 
     def grant(self, **changes: Any) -> str:
         """The text of a grant, valid for an hour around noon unless changed."""
         fields: dict[str, Any] = {
-            "jti": "j1", "kid": "k1", "garage": NAME, "gates": ("entry", "exit"),
+            "jti": "j1", "kid": "k1", "garage": NAME, "gates": ("entry", "exit", "door"),
             "nbf": int(NOON - 1800), "exp": int(NOON + 1800), "booking": "b1", "test": False,
         }  # fmt: skip
         return encode(Grant(**{**fields, **changes}), self.key.sign)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from parkube.parking.gate.config import parse
 from parkube.parking.gate.errors import ConfigError, JournalError
-from parkube.parking.gate.lane import Lane, Record
+from parkube.parking.gate.events import Record
+from parkube.parking.gate.lane import Lane
 from parkube.parking.gate.link import event_message, unix
 from tests.fakes.garage import NAME, NOON, FakeGarage
 

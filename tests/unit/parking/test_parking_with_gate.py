@@ -46,7 +46,7 @@ class Place:
             return world.clock.now.timestamp()
 
         self.world, self.relay = world, SimulatedRelay()
-        lane = Lane("nl-test", ("entry", "exit"), check_signature)
+        lane = Lane("nl-test", {"entry": "in", "exit": "out"}, check_signature)
         scanners = {"entry": SimulatedScanner(), "exit": SimulatedScanner()}
         relays = {"entry": self.relay, "exit": self.relay}
         self.garage = Garage(

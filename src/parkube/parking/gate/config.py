@@ -55,6 +55,8 @@ class GateConfig:
     test_coil: Coil | None = None
     app_version: str = "0.1.0"
     health_port: int = 8081
+    camera_port: int = 0
+    camera_token: str = ""
 
     def gate(self, name: str) -> Gate | None:
         """The gate of that name."""
@@ -82,7 +84,19 @@ def load(path: Path, environ: Mapping[str, str]) -> GateConfig:
 def parse(raw: Mapping[str, Any], token: str) -> GateConfig:
     """The configuration from its mapping. Raises ConfigError naming every fault at once."""
     faults: list[str] = []
-    known = {"garage", "platformUrl", "token", "tokenFile", "dataDir", "gates", "testCoil", "appVersion", "healthPort"}
+    known = {
+        "garage",
+        "platformUrl",
+        "token",
+        "tokenFile",
+        "dataDir",
+        "gates",
+        "testCoil",
+        "appVersion",
+        "healthPort",
+        "cameraPort",
+        "cameraToken",
+    }
     faults += [f"{key}: not known" for key in raw if key not in known]
     for key in ("garage", "platformUrl", "dataDir"):
         if not isinstance(raw.get(key), str) or not raw[key]:
@@ -94,12 +108,17 @@ def parse(raw: Mapping[str, Any], token: str) -> GateConfig:
     faults += [f"gates: {name} is there twice" for name in sorted({n for n in names if names.count(n) > 1})]
     faults += [f"gates: the name {TEST_GATE} is reserved" for name in names if name == TEST_GATE]
     test = _coil(raw["testCoil"], "testCoil", faults) if raw.get("testCoil") else None
+    camera_port, camera_token = raw.get("cameraPort", 0), str(raw.get("cameraToken") or "")
+    if camera_port and not _port(camera_port):
+        faults.append("cameraPort: must be a port")
+    if camera_port and not camera_token:
+        faults.append("cameraToken: required where there is a cameraPort")
     if faults:
         raise ConfigError("; ".join(faults))
     return GateConfig(
         garage=raw["garage"], platform_url=raw["platformUrl"].rstrip("/"), token=token, data_dir=Path(raw["dataDir"]),
         gates=gates, test_coil=test, app_version=str(raw.get("appVersion") or "0.1.0"),
-        health_port=int(raw.get("healthPort", 8081)),
+        health_port=int(raw.get("healthPort", 8081)), camera_port=int(camera_port), camera_token=camera_token,
     )  # fmt: skip
 
 

@@ -14,8 +14,9 @@ from parkube.parking.domain.grants import GrantRefused
 from parkube.parking.gate.config import TEST_GATE
 from parkube.parking.gate.devices.port import Relay, Scanner
 from parkube.parking.gate.errors import DeviceError, JournalError
+from parkube.parking.gate.events import Record
 from parkube.parking.gate.journal import Journal
-from parkube.parking.gate.lane import Lane, Record
+from parkube.parking.gate.lane import Lane
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from parkube.parking.gate.errors import JournalError
-from parkube.parking.gate.lane import Record
+from parkube.parking.gate.events import Record
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS event (
@@ -85,6 +85,12 @@ class Journal:
         """The number of the last event, 0 before the first."""
         row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").fetchone()
         return int(row[0]) if row else 0
+
+    @property
+    def last_at(self) -> float:
+        """When the last event was, in Unix seconds; 0 before the first."""
+        row = self._db.execute("SELECT at FROM event ORDER BY seq DESC LIMIT 1").fetchone()
+        return float(row[0]) if row else 0.0
 
     @property
     def id(self) -> str:

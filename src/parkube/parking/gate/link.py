@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import random
 import time
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
+from parkube.parking.domain.site import Site
 from parkube.parking.gate.app import Garage
 from parkube.parking.gate.errors import GateError, JournalError
 from parkube.parking.gate.journal import Entry
@@ -53,9 +55,11 @@ class Link:
     def __init__(
         self, garage: Garage, boot_id: str, *, clock: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random, log: Callable[[str], None] = print,
+        told_time: Callable[[float], bool] = lambda _now: False,
     ) -> None:  # fmt: skip
         self._garage, self._boot_id = garage, boot_id
         self._clock, self._jitter, self._log = clock, jitter, log
+        self._told_time = told_time
         self._news = asyncio.Event()
         self._sent_seq = 0
         self.connected = False
@@ -120,6 +124,8 @@ class Link:
         keys = {k["kid"]: k["public_key_b64"] for k in message.get("keys") or ()}
         self._garage.journal.remember("keys", json.dumps(keys))
         self._garage.lane.keys = decode_keys(keys)
+        with contextlib.suppress(KeyError, ValueError):
+            self._told_time(unix(str(message["now"])))
         acked = int(message.get("acked_seq", 0))
         self._garage.journal.acked(acked)
         # What the platform lost (a restored backup) is sent again, as far as the journal still has it.
@@ -160,12 +166,25 @@ class Link:
                         "ok": outcome.ok, "step": outcome.step, "reason": outcome.reason,
                         "duration_ms": outcome.duration_ms,
                     }  # fmt: skip
+            elif kind == "site":
+                ok, reason = await self._garage.site(Site(str(message.get("state", ""))), command)
+                answer = {"ok": ok, "reason": reason}
+            elif kind == "passback_reset":
+                ok, reason = await self._garage.reset_passback(str(message.get("jti") or "") or None)
+                answer = {"ok": ok, "reason": reason}
+            elif kind == "access":
+                self._garage.allow(
+                    str(message["jti"]), str(message["grant"]),
+                    [(str(one["kind"]), str(one["value"])) for one in message["credentials"]],
+                    unix(str(message["until"])),
+                )  # fmt: skip
+                answer = {"ok": True, "reason": ""}
             elif kind == "revoke":
                 ok, reason = await self._garage.revoke(str(message.get("jti") or message.get("grant") or ""))
                 answer = {"ok": ok, "reason": reason}
             else:
                 answer = {"ok": False, "reason": f"the command {kind!r} is not known here"}
-        except (KeyError, ValueError, GateError) as error:
+        except (KeyError, TypeError, ValueError, GateError) as error:
             answer = {"ok": False, "reason": f"the command cannot be read: {error}"}
         await self._send(socket, type="result", command=command, **answer)
 
