@@ -11,7 +11,7 @@ import pytest
 from parkube.controlplane.registry.operations import ListOptions, Registry
 from parkube.controlplane.registry.resource import Context, Strategy
 from parkube.kubeapi.client import CONFIGMAPS, DEPLOYMENTS, GVR, LEASES, NAMESPACES, PODS
-from parkube.kubeapi.errors import AlreadyExists, ApiError, BadRequest, Conflict, Invalid, NotFound, Obj
+from parkube.kubeapi.errors import AlreadyExists, ApiError, BadRequest, Conflict, Forbidden, Invalid, NotFound, Obj
 from parkube.kubeapi.objects import rfc3339
 from tests.fakes.registry import NOON, Clock, make_registry, row
 
@@ -149,6 +149,11 @@ async def test_admission_sees_and_changes_what_is_written(clock: Clock) -> None:
             if new is not None:
                 new["metadata"].setdefault("annotations", {})["seen"] = operation
 
+        async def check(self, operation: str, resource: Any, subresource: str, namespace: str, name: str,
+                        new: Obj | None, old: Obj | None, context: Context) -> None:  # fmt: skip
+            if new is not None and new.get("data") == {"k": "refused"}:
+                raise Forbidden("no")
+
     registry = await make_registry(admissions=[Watcher()])
     cm = row(registry, CONFIGMAPS)
     made = await make(registry, CONFIGMAPS, config())
@@ -156,6 +161,9 @@ async def test_admission_sees_and_changes_what_is_written(clock: Clock) -> None:
     await registry.update(cm, "ns", "a", config(k="1"), Context())
     await registry.delete(cm, "ns", "a", {}, Context())
     assert seen == [("CREATE", "a", True, False), ("UPDATE", "a", True, True), ("DELETE", "a", False, True)]
+    with pytest.raises(Forbidden):
+        await make(registry, CONFIGMAPS, config(k="refused"))
+    assert not (await registry.list(cm, "ns", ListOptions())).items
     await registry.close()
 
 

@@ -23,10 +23,15 @@ from parkube.controlplane.access.admission.chain import Chain
 from parkube.controlplane.access.admission.definitions import DefinitionWarnings
 from parkube.controlplane.access.admission.escalation import EscalationCheck
 from parkube.controlplane.access.admission.lifecycle import NamespaceLifecycle
+from parkube.controlplane.access.admission.limits import LimitRanger
 from parkube.controlplane.access.admission.nodes import NodeRestriction
 from parkube.controlplane.access.admission.pools import ip_pool, port_pool
+from parkube.controlplane.access.admission.priorities import Priorities
+from parkube.controlplane.access.admission.quotas import Quotas
+from parkube.controlplane.access.admission.runtimeclasses import RuntimeClasses
 from parkube.controlplane.access.admission.serviceaccounts import ServiceAccounts
 from parkube.controlplane.access.admission.services import ServiceAllocation
+from parkube.controlplane.access.admission.storage import Storage
 from parkube.controlplane.access.admission.tolerations import DefaultTolerations
 from parkube.controlplane.access.authn import Authenticator, TokenSource
 from parkube.controlplane.access.authz import Authorizer
@@ -40,7 +45,8 @@ from parkube.controlplane.access.reviews import Reviews
 from parkube.controlplane.access.token_requests import TokenRequests
 from parkube.controlplane.access.tokens import DEFAULT_ISSUER, ServiceAccountTokens
 from parkube.controlplane.registry.operations import Registry
-from parkube.controlplane.registry.resource import Admission
+from parkube.controlplane.registry.options import ListOptions
+from parkube.controlplane.registry.resource import SYSTEM, Admission, Context, Resource
 from parkube.kubeapi.client import (
     CLUSTERROLEBINDINGS,
     CLUSTERROLES,
@@ -93,8 +99,13 @@ class Access:
             CertificateRequests(self.authorizer),
             ServiceAccounts(self.read, random, sleep),
             DefaultTolerations(),
+            Priorities(self.find),
+            RuntimeClasses(self.read),
+            LimitRanger(self.find),
+            Storage(self.find),
             DefinitionWarnings(),
             self._services,
+            Quotas(self.find, self._mutate, clock),
         ]
         self.admissions: list[Admission] = [Chain(plugins)]
 
@@ -115,10 +126,25 @@ class Access:
 
     async def read(self, gvr: GVR, namespace: str, name: str) -> Obj:
         """An object out of the registry, for admissions. Raises NotFound."""
+        registry, resource = self._row(gvr)
+        return (await registry.get(resource, namespace, name)).object()
+
+    async def find(self, gvr: GVR, namespace: str) -> list[Obj]:
+        """The objects of a namespace, or all, for admissions; none while the server starts."""
+        if self._registry is None:
+            return []
+        registry, resource = self._row(gvr)
+        return [stored.object() for stored in (await registry.list(resource, namespace, ListOptions())).items]
+
+    async def _mutate(self, gvr: GVR, namespace: str, name: str, change: Callable[[Obj], Obj], subresource: str) -> Obj:
+        registry, resource = self._row(gvr)
+        return await registry.mutate(resource, namespace, name, change, Context(SYSTEM), subresource)
+
+    def _row(self, gvr: GVR) -> tuple[Registry, Resource]:
         resource = self._registry.catalogue.get(gvr) if self._registry is not None else None
         if self._registry is None or resource is None:
             raise ServiceUnavailable("the server is starting")
-        return (await self._registry.get(resource, namespace, name)).object()
+        return self._registry, resource
 
     def _routes(self) -> list[Route]:
         graph, services = self.graph, self._services

@@ -13,13 +13,15 @@ from collections.abc import Iterable
 from parkube.controlplane.access.bootstrap_roles import cluster_role_bindings, cluster_roles
 from parkube.controlplane.access.rbac import Rbac
 from parkube.controlplane.access.rules import not_covered
+from parkube.controlplane.registry.kinds.classes import SYSTEM_PRIORITIES
 from parkube.controlplane.registry.operations import Registry
 from parkube.controlplane.registry.resource import SYSTEM, Context, Resource
-from parkube.kubeapi.client import CLUSTERROLEBINDINGS, CLUSTERROLES, GVR, NAMESPACES
+from parkube.kubeapi.client import CLUSTERROLEBINDINGS, CLUSTERROLES, GVR, NAMESPACES, PRIORITYCLASSES
 from parkube.kubeapi.errors import AlreadyExists, ApiError, NotFound, Obj
 from parkube.kubeapi.objects import copy
 
 SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+_LEFT_ALONE = (NAMESPACES, PRIORITYCLASSES)
 _AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
 
 
@@ -39,6 +41,7 @@ class Bootstrap:
         ]
         await asyncio.gather(
             *(self._ensure(NAMESPACES, obj) for obj in namespaces),
+            *(self._ensure(PRIORITYCLASSES, obj) for obj in _priority_classes()),
             *(self._ensure(CLUSTERROLES, obj) for obj in self._with_sums(list(cluster_roles()))),
             *(self._ensure(CLUSTERROLEBINDINGS, obj) for obj in cluster_role_bindings()),
         )
@@ -74,7 +77,7 @@ class Bootstrap:
             except AlreadyExists:
                 pass
             return
-        if gvr == NAMESPACES or (found["metadata"].get("annotations") or {}).get(_AUTOUPDATE) != "true":
+        if gvr in _LEFT_ALONE or (found["metadata"].get("annotations") or {}).get(_AUTOUPDATE) != "true":
             return
         if _completed(found, wanted) != found:
             await self._registry.mutate(resource, "", name, lambda obj: _completed(obj, wanted), Context(SYSTEM))
@@ -103,6 +106,20 @@ class Bootstrap:
                 await self._registry.mutate(resource, "", name, lambda obj: {**obj, **copy(change)}, Context(SYSTEM))
         except NotFound:
             pass
+
+
+def _priority_classes() -> list[Obj]:
+    """The two classes of the system's own pods.
+
+    Source: Kubernetes documentation, "Guaranteed Scheduling For Critical Add-On Pods".
+    """
+    return [
+        {
+            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": value,
+            "description": f"For pods that {'a node' if 'node' in name else 'the cluster'} cannot do without.",
+        }
+        for name, value in SYSTEM_PRIORITIES.items()
+    ]  # fmt: skip
 
 
 def _completed(found: Obj, wanted: Obj) -> Obj:

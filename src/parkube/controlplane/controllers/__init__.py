@@ -26,6 +26,7 @@ from parkube.controlplane.controllers.nodes.ipam import NodeIpam
 from parkube.controlplane.controllers.nodes.lifecycle import NodeLifecycle
 from parkube.controlplane.controllers.nodes.podgc import PodGc
 from parkube.controlplane.controllers.options import ApiResource, Options
+from parkube.controlplane.controllers.quotas import QuotaController
 from parkube.controlplane.controllers.replicasets import ReplicaSetController, ReplicationController
 from parkube.controlplane.controllers.runner import Controller, Env
 from parkube.controlplane.controllers.serviceaccounts import ServiceAccountController
@@ -49,7 +50,7 @@ def controllers(
         ReplicationController(env), StatefulSetController(env), JobController(env), CronJobController(env),
         NodeLifecycle(env, options), TaintEviction(env), NodeIpam(env, options), PodGc(env, options),
         GarbageCollector(env, options), CsrController(env, options), Expiry(env),
-        DisruptionController(env),
+        DisruptionController(env), QuotaController(env, options),
     ]  # fmt: skip
 
 

@@ -128,11 +128,13 @@ class Registry:
         base = "" if meta.get("name") else meta.get("generateName") or ""
         metadata.stamp(meta, self._clock(), self._new_uid())
         r.strategy.default(obj)
-        r.strategy.prepare_create(obj)
         if base:
             meta["name"] = metadata.generated_name(base, self._random_below)
-        await self._admit("CREATE", r, subresource, namespace, meta.get("name") or "", obj, None, ctx)
+        about = (r, subresource, namespace, meta.get("name") or "")
+        await self._admit("CREATE", *about, obj, None, ctx)
+        r.strategy.prepare_create(obj)
         self._refuse(r, obj, missing + metadata.faults(obj, None, r) + r.strategy.validate(obj, None, subresource))
+        await self._check("CREATE", *about, obj, None, ctx)
         if entries is None:
             self._track(r, obj, {}, (), ctx, subresource, create=True)
         else:
@@ -257,6 +259,7 @@ class Registry:
             obj = in_version(r, stored).object()
             deletion.check_preconditions(obj, options, r)
             await self._admit("DELETE", r, "", namespace, name, None, obj, ctx)
+            await self._check("DELETE", r, "", namespace, name, None, obj, ctx)
             uid = obj["metadata"].get("uid", "")
             verdict = deletion.mark(obj, options, r, self._clock())
             if verdict is Verdict.SAME or (dry and verdict is Verdict.CHANGED):
@@ -301,9 +304,11 @@ class Registry:
         metadata.carry_over(new["metadata"], old["metadata"])
         new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
         strategy.prepare_update(new, old, subresource)
-        await self._admit("UPDATE", r, subresource, stored.namespace, stored.name, new, old, ctx)
+        about = (r, subresource, stored.namespace, stored.name)
+        await self._admit("UPDATE", *about, new, old, ctx)
         faults = [*missing, *metadata.faults(new, old, r), *strategy.validate(new, old, subresource)]
         self._refuse(r, new, faults)
+        await self._check("UPDATE", *about, new, old, ctx)
         same = entries == _managed(old)
         if new == old and same:
             return old
@@ -361,6 +366,13 @@ class Registry:
     ) -> None:  # fmt: skip
         for admission in self.admissions:
             await admission.admit(operation, r, subresource, namespace, name, new, old, ctx)
+
+    async def _check(
+        self, operation: str, r: Resource, subresource: str, namespace: str, name: str,
+        new: Obj | None, old: Obj | None, ctx: Context,
+    ) -> None:  # fmt: skip
+        for admission in self.admissions:
+            await admission.check(operation, r, subresource, namespace, name, new, old, ctx)
 
     @staticmethod
     def _refuse(r: Resource, obj: Obj, faults: Sequence[Cause]) -> None:

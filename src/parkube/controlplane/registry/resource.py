@@ -142,7 +142,10 @@ class Resource:
 
 
 class Admission(Protocol):
-    """Runs between defaulting and validation: may change the object, may refuse by raising an `ApiError`."""
+    """Runs twice: `admit` between defaulting and validation, `check` on what has been found valid.
+
+    Both may refuse by raising an `ApiError`; only `admit` may change the object.
+    """
 
     async def admit(
         self,
@@ -156,4 +159,18 @@ class Admission(Protocol):
         context: Context,
     ) -> None:
         """`operation` is CREATE, UPDATE or DELETE (for DELETE `new` is None)."""
+        ...  # fmt: skip
+
+    async def check(
+        self,
+        operation: str,
+        resource: Resource,
+        subresource: str,
+        namespace: str,
+        name: str,
+        new: Obj | None,
+        old: Obj | None,
+        context: Context,
+    ) -> None:
+        """The last word, on the object as it is to be stored."""
         ...  # fmt: skip

@@ -13,6 +13,10 @@ Read = Callable[[GVR, str, str], Awaitable[Obj]]
 """(resource, namespace, name) -> the object; raises NotFound."""
 
 
+Find = Callable[[GVR, str], Awaitable[list[Obj]]]
+"""(resource, namespace) -> its objects; an empty namespace: those of all."""
+
+
 class Plugin:
     """An `Admission` that lets everything pass. It is asked only of `kinds` (None: all) and `operations`."""
 
@@ -24,6 +28,12 @@ class Plugin:
         return operation in self.operations and (self.kinds is None or gvr in self.kinds)
 
     async def admit(
+        self, operation: str, resource: Resource, subresource: str, namespace: str, name: str,
+        new: Obj | None, old: Obj | None, context: Context,
+    ) -> None:  # fmt: skip
+        """See `Admission`."""
+
+    async def check(
         self, operation: str, resource: Resource, subresource: str, namespace: str, name: str,
         new: Obj | None, old: Obj | None, context: Context,
     ) -> None:  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 
 from parkube.controlplane.registry.columns.pods import POD_COLUMNS
 from parkube.controlplane.registry.kinds import faults, podspec
-from parkube.controlplane.registry.kinds.base import KindStrategy, child, fill
+from parkube.controlplane.registry.kinds.base import KindStrategy, child
 from parkube.controlplane.registry.kinds.rows import label, row
 from parkube.controlplane.registry.resource import Resource
 from parkube.kubeapi.errors import Cause, Obj
@@ -17,7 +17,6 @@ _FIXED = (
     "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
     "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
 )
-_PRIORITY: Obj = {"priority": 0, "preemptionPolicy": "PreemptLowerPriority"}
 
 
 class PodStrategy(KindStrategy):
@@ -31,7 +30,6 @@ class PodStrategy(KindStrategy):
 
     def prepare_create(self, obj: Obj) -> None:
         super().prepare_create(obj)
-        fill(obj["spec"], _PRIORITY)
         obj["status"] = {"phase": "Pending", "qosClass": podspec.qos_class(obj["spec"])}
 
     def prepare_update(self, new: Obj, old: Obj, subresource: str) -> None:
