@@ -12,7 +12,7 @@ from parkube.controlplane.registry.operations import ListOptions, Registry
 from parkube.controlplane.registry.resource import Context, Strategy
 from parkube.kubeapi.client import CONFIGMAPS, DEPLOYMENTS, GVR, LEASES, NAMESPACES, PODS
 from parkube.kubeapi.errors import AlreadyExists, ApiError, BadRequest, Conflict, Forbidden, Invalid, NotFound, Obj
-from parkube.kubeapi.objects import rfc3339
+from parkube.kubeapi.objects import copy, rfc3339
 from tests.fakes.registry import NOON, Clock, make_registry, row
 
 OLD = GVR("extensions", "v1beta1", "deployments")
@@ -363,3 +363,20 @@ async def test_errors_carry_the_apis_form() -> None:
         "details": {"name": "web", "group": "apps", "kind": "deployments"}, "code": 404,
     }  # fmt: skip
     await registry.close()
+
+
+async def test_a_status_patch_may_bring_an_empty_spec(registry: Registry) -> None:
+    """As Go's clients do, which write down whole types."""
+    daemonsets = row(registry, GVR("apps", "v1", "daemonsets"))
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "x", "image": "x"}]}}
+    spec = {"selector": {"matchLabels": {"a": "b"}}, "template": template}
+    made = await registry.create(daemonsets, "ns", {"metadata": {"name": "d"}, "spec": spec}, Context())
+    before = copy(made["spec"])
+
+    def patch(obj: Obj) -> Obj:
+        empty = {"selector": None, "template": {"metadata": {"creationTimestamp": None}, "spec": {"containers": None}}}
+        return {**obj, "spec": empty, "status": {"conditions": [{"type": "Patched", "status": "True"}]}}
+
+    patched = await registry.mutate(daemonsets, "ns", "d", patch, Context(), "status")
+    assert patched["spec"] == before
+    assert patched["status"]["conditions"][0]["type"] == "Patched"

@@ -43,6 +43,7 @@ from parkube.kubeapi.selectors import FieldSelector
 __all__ = ["ListOptions", "ListResult", "Registry", "Stored", "Subscription", "WatchItem", "WatchOptions"]
 
 _UNBASED = Cause("FieldValueInvalid", "Invalid value: 0: must be specified for an update", "metadata.resourceVersion")
+_QUIET = Context(field_validation="Ignore")
 _ATTEMPTS = 32  # of a read-modify-write among busy writers
 _NAMES = 8  # tries of a generated name
 _DELETIONS = 64  # of a collection at a time
@@ -306,6 +307,8 @@ class Registry:
         strategy.prepare_update(new, old, subresource)
         about = (r, subresource, stored.namespace, stored.name)
         await self._admit("UPDATE", *about, new, old, ctx)
+        if missing:  # perhaps in what this endpoint does not write, and the strategy has put back
+            missing = schemas.decode(r, new, _QUIET)
         faults = [*missing, *metadata.faults(new, old, r), *strategy.validate(new, old, subresource)]
         self._refuse(r, new, faults)
         await self._check("UPDATE", *about, new, old, ctx)
