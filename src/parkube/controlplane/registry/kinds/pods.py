@@ -7,6 +7,7 @@ from typing import Any
 from parkube.controlplane.registry.columns.pods import POD_COLUMNS
 from parkube.controlplane.registry.kinds import faults, podspec
 from parkube.controlplane.registry.kinds.base import KindStrategy, child
+from parkube.controlplane.registry.kinds.podspec import changes
 from parkube.controlplane.registry.kinds.rows import label, row
 from parkube.controlplane.registry.resource import Resource
 from parkube.kubeapi.errors import Cause, Obj
@@ -33,6 +34,11 @@ class PodStrategy(KindStrategy):
         obj["status"] = {"phase": "Pending", "qosClass": podspec.qos_class(obj["spec"])}
 
     def prepare_update(self, new: Obj, old: Obj, subresource: str) -> None:
+        if subresource in changes.SUBRESOURCES:
+            spec = changes.take(new, old, subresource)
+            super().prepare_update(new, old, "status")
+            new["spec"], new["status"] = spec, old.get("status") or {}
+            subresource = ""
         super().prepare_update(new, old, subresource)
         if subresource == "status":
             quality = (old.get("status") or {}).get("qosClass")
@@ -42,9 +48,12 @@ class PodStrategy(KindStrategy):
     def validate(self, obj: Obj, old: Obj | None, subresource: str) -> list[Cause]:
         spec = obj.get("spec") or {}
         if old is None:
-            return podspec.spec_faults(spec, "spec")
+            early = [faults.forbidden("spec.ephemeralContainers", "cannot be set on create")]
+            return podspec.spec_faults(spec, "spec") + (early if spec.get("ephemeralContainers") else [])
         if subresource == "status":
             return _status_faults(obj, old)
+        if subresource in changes.SUBRESOURCES:
+            return changes.faults_of(obj, old, subresource)
         if subresource or spec == old.get("spec"):
             return []
         return podspec.spec_faults(spec, "spec") + _change_faults(spec, old.get("spec") or {})
@@ -108,7 +117,7 @@ def rows() -> list[Resource]:
     return [
         row(
             "", "v1", "pods", "Pod", PodStrategy(), short="po", categories=("all",), columns=POD_COLUMNS,
-            subresources=("status", "binding", "eviction", "log", "exec", "attach", "proxy"),
+            subresources=("status", "binding", "eviction", "log", "exec", "attach", *changes.SUBRESOURCES, "proxy"),
             fields=(
                 label("spec.nodeName"), label("spec.restartPolicy"), label("spec.schedulerName"),
                 label("spec.serviceAccountName"), label("spec.hostNetwork", "false"), label("status.phase"),
