@@ -169,7 +169,7 @@ class Registry:
         missing = schemas.decode(r, obj, ctx)
         if not wanted and not r.strategy.unconditional:
             self._current(r, namespace, name)
-            missing.append(_UNBASED)
+            self._refuse(r, obj, [_UNBASED])
         for _ in range(_ATTEMPTS):
             cache, stored = self._current(r, namespace, name)
             if wanted and wanted != str(stored.revision):
