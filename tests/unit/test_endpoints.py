@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from parkube.controlplane.controllers.options import Options
-from parkube.kubeapi.client import ENDPOINTS, ENDPOINTSLICES, PODS, SERVICES
+from parkube.kubeapi.client import ENDPOINTS, ENDPOINTSLICES, PODS, SERVICECIDRS, SERVICES
 from parkube.kubeapi.errors import Obj
 from tests.fakes.virtual_time import run
 from tests.fakes.workloads import FakeCluster
@@ -110,6 +110,9 @@ def test_the_api_server_publishes_itself_and_corrects_what_was_changed() -> None
             assert e["subsets"] == [
                 {"addresses": [{"ip": "192.0.2.7"}], "ports": [{"name": "https", "port": 6443, "protocol": "TCP"}]}
             ]
+            [r] = c.client.all(SERVICECIDRS)
+            assert (r["metadata"]["name"], r["spec"]["cidrs"]) == ("kubernetes", ["10.43.0.0/16"])
+            assert r["status"]["conditions"][0]["type"] == "Ready"
             e["subsets"] = []
             c.client.put(ENDPOINTS, e)
             await asyncio.sleep(40)

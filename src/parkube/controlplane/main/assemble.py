@@ -133,7 +133,8 @@ def controller_options(server: Server) -> Options:
 
     return Options(
         api_addresses=(server.address,), api_port=config.https_listen_port,
-        service_ip=first_service_address(config), cluster_cidr=config.cluster_cidr, root_ca=pki.server_ca.decode(),
+        service_ip=first_service_address(config), service_cidr=config.service_cidr,
+        cluster_cidr=config.cluster_cidr, root_ca=pki.server_ca.decode(),
         sign_csr=pki.sign_csr, resources=resources,
     )  # fmt: skip
 

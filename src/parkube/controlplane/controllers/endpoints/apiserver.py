@@ -1,4 +1,5 @@
-"""The API server's own place in the cluster: system namespaces, Service `default/kubernetes`, and its endpoints."""
+"""The API server's own place in the cluster: system namespaces, Service `default/kubernetes`, its endpoints, and the
+range of Services' addresses."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import ClassVar
 from parkube.controlplane.controllers.endpoints.plan import SERVICE_LABEL
 from parkube.controlplane.controllers.options import Options
 from parkube.controlplane.controllers.runner import Env
-from parkube.kubeapi.client import ENDPOINTS, ENDPOINTSLICES, GVR, NAMESPACES, SERVICES
+from parkube.kubeapi.client import ENDPOINTS, ENDPOINTSLICES, GVR, NAMESPACES, SERVICECIDRS, SERVICES
 from parkube.kubeapi.errors import AlreadyExists, ApiError, NotFound, Obj
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ class ApiServerEndpoints:
 
     name: ClassVar[str] = "apiserver-endpoints"
     inputs: ClassVar[tuple[GVR, ...]] = (SERVICES, ENDPOINTS, ENDPOINTSLICES)
-    outputs: ClassVar[tuple[GVR, ...]] = (NAMESPACES, SERVICES, ENDPOINTS, ENDPOINTSLICES)
+    outputs: ClassVar[tuple[GVR, ...]] = (NAMESPACES, SERVICES, SERVICECIDRS, ENDPOINTS, ENDPOINTSLICES)
 
     def __init__(self, env: Env, options: Options) -> None:
         self._client, self._options = env.client, options
@@ -81,6 +82,7 @@ class ApiServerEndpoints:
             except NotFound:
                 obj: Obj = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
                 await self._create(NAMESPACES, obj, "")
+        await self._ensure_range()
         service, endpoints, slice_ = wanted(self._options)
         try:
             await self._client.get(SERVICES, "kubernetes", "default")
@@ -94,6 +96,22 @@ class ApiServerEndpoints:
                 continue
             if any((found.get(part) or []) != obj[part] for part in parts):
                 await self._client.update(gvr, {**found, **{part: obj[part] for part in parts}})
+
+    async def _ensure_range(self) -> None:
+        """The default ServiceCIDR, ready from the start."""
+        try:
+            await self._client.get(SERVICECIDRS, "kubernetes")
+        except NotFound:
+            obj: Obj = {
+                "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "kubernetes"},
+                "spec": {"cidrs": [self._options.service_cidr]},
+            }  # fmt: skip
+            made = await self._client.create(SERVICECIDRS, obj)
+            ready = {
+                "type": "Ready", "status": "True", "reason": "", "message": "Kubernetes Service CIDR is ready",
+                "lastTransitionTime": made["metadata"]["creationTimestamp"],
+            }  # fmt: skip
+            await self._client.update(SERVICECIDRS, {**made, "status": {"conditions": [ready]}}, subresource="status")
 
     async def _create(self, gvr: GVR, obj: Obj, namespace: str) -> None:
         try:
