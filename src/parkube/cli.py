@@ -65,7 +65,9 @@ _SERVER = (
     Flag("cluster-cidr", "addresses of pods (default 10.42.0.0/16)"),
     Flag("service-cidr", "addresses of services (default 10.43.0.0/16)"),
     Flag("service-node-port-range", "ports for NodePort services (default 30000-32767)", "range"),
+    Flag("cluster-dns", "address of the cluster's DNS (default: the tenth of the service range)"),
     Flag("cluster-domain", "domain of the cluster (default cluster.local)"),
+    Flag("flannel-backend", "how pods of different nodes reach each other: vxlan (default), host-gw or none"),
     Flag("node-name", "name of the server's own node (default: the host's name)"),
     Flag("node-ip", "address of the server's own node"),
     Flag("node-label", "label of the server's own node, key=value; may be repeated", "list"),
@@ -104,8 +106,6 @@ _NOT_YET: dict[str, dict[str, str]] = {
         "cluster-init": "several servers are not in this version",
         "server": "several servers are not in this version",
         "docker": "the Docker runtime is not in this version: nodes run containerd",
-        "flannel-backend": "networks between nodes are not in this version: a Service reaches backends on its own node",
-        "cluster-dns": "cluster DNS is not in this version",
     },
     "agent": {"docker": "the Docker runtime is not in this version: nodes run containerd"},
 }

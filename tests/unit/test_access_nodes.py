@@ -98,7 +98,8 @@ async def test_what_a_node_may_ask_for() -> None:
         assert not may("get", "pods", "idle")
         assert not may("update", "pods", "web")
         assert may("watch", "nodes", namespace="", field_selector="metadata.name=n1")
-        assert not may("list", "nodes", namespace="")
+        assert may("list", "nodes", namespace=""), "the pod network follows from all nodes"
+        assert not may("patch", "nodes", "n2", namespace="")
         assert not may("delete", "nodes", "n1", namespace="")
         assert may("watch", "secrets", field_selector="metadata.name=password")
         assert not may("list", "secrets")

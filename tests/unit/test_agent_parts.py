@@ -18,7 +18,6 @@ from parkube.nodeagent.checkpoint.store import Checkpoint
 from parkube.nodeagent.main import machine, preflight
 from parkube.nodeagent.main.config import AgentConfig, ConfigError
 from parkube.nodeagent.network.cni import conflist, pod_cidr_for
-from parkube.nodeagent.network.rules import Backend, Entry, HostPort, Rules, render
 from parkube.nodeagent.probes.check import Target, check
 from parkube.nodeagent.probes.judge import Judge, Timing
 from parkube.nodeagent.runtime.containerd import ContainerdPaths, lacks_sys_resource, render_config
@@ -28,7 +27,6 @@ from parkube.nodeagent.runtime.pause import elf, image_tar
 from parkube.nodeagent.runtime.port import ExecResult
 from parkube.nodeagent.sync.images import credentials
 from parkube.nodeagent.sync.last_words import end_of_log, fill
-from parkube.nodeagent.sync.services import entries, keep
 from parkube.nodeagent.volumes.atomic import File, write_files
 from parkube.nodeagent.volumes.mounts import Volumes
 from parkube.nodeagent.volumes.project import MountFault, volume_files
@@ -215,48 +213,6 @@ async def test_a_grpc_probe_asks_the_health_service() -> None:
     assert down.message == 'service unhealthy (responded with "NOT_SERVING")'
     server.close()
     await server.wait_closed()
-
-
-def test_rules_are_one_transaction_with_every_service() -> None:
-    two = (Backend("10.42.1.2", 80), Backend("10.42.1.3", 80))
-    text = render(Rules("10.42.1.0/24", "cni0", "10.43.0.0/16", (
-        Entry("default/web:80", "tcp", 80, ("10.43.0.5", "fd00::5"), 30080, two),
-        Entry("default/none:80", "tcp", 80, ("10.43.0.6",), 30081),
-    ), (HostPort("tcp", 8080, two[0]), HostPort("tcp", 8080, two[1]))))  # fmt: skip
-    assert text.startswith("table ip parkube {}\ndelete table ip parkube\ntable ip parkube {")
-    assert "10.43.0.5 . tcp . 80 : goto s1" in text
-    assert "tcp . 30080 : goto s1" in text
-    assert "elements = { 10.43.0.6 . tcp . 80 }" in text
-    assert "elements = { tcp . 30081 }" in text
-    assert "fd00" not in text
-    assert text.count("tcp . 8080 : goto") == 1
-    assert "mod 2 map { 0 : 10.42.1.2 . 80, 1 : 10.42.1.3 . 80 }" in text
-
-
-def test_a_service_finds_its_own_pods_only() -> None:
-    service: Obj = {
-        "spec": {"clusterIP": "10.43.0.5", "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "h"}]}
-    }
-
-    def pod(namespace: str, ready: bool, ip: str, **labels: str) -> Obj:
-        ports = [{"name": "h", "containerPort": 8080}]
-        return {
-            "namespace": namespace,
-            "ready": ready,
-            "ip": ip,
-            "labels": labels,
-            "ports": ports,
-            "host_network": False,
-        }
-
-    here = [
-        pod("default", True, "1.1.1.1", app="web", x="y"), pod("default", False, "1.1.1.2", app="web"),
-        pod("other", True, "1.1.1.3", app="web"), pod("default", True, "1.1.1.4", app="db"),
-    ]  # fmt: skip
-    found = list(entries([("default/web", keep(service))], here, None))
-    assert [b for e in found for b in e.backends] == [Backend("1.1.1.1", 8080)]
-    headless: Obj = {"spec": {"clusterIP": "None", "selector": {"app": "web"}, "ports": [{"port": 80}]}}
-    assert not list(entries([("default/web", keep(headless))], here, None))
 
 
 def test_pod_addresses_are_the_same_every_time() -> None:

@@ -68,7 +68,7 @@ class NodeAuthorizer:
 
     def authorize(self, attributes: Attributes) -> Decision:
         """A node's request. Anybody else's gets no opinion."""
-        user, verb, group, resource, subresource, namespace, name, _, selector = attributes
+        user, verb, group, resource, subresource, namespace, name, _, _ = attributes
         node = node_name(user)
         if not node or not resource:
             return NO_OPINION
@@ -76,10 +76,12 @@ class NodeAuthorizer:
             return self._lease(node, verb, namespace, name)
         if group == "" and resource == "pods":
             return self._pods(node, attributes)
+        if group == "" and resource == "nodes" and not subresource and verb in _READ:
+            return Decision(True)  # the pod network's routes follow from all nodes, as for system:node-proxier
         if group == "" and resource == "nodes":
             if verb not in _OWN_NODE.get(subresource, ()):
                 return Decision(False, f"node {node!r} cannot {verb} this resource")
-            own = verb == "create" or node == (name or name_in_selector(selector))
+            own = verb == "create" or node == name
             return Decision(own, "" if own else f"node {node!r} can only {verb} its own Node object")
         key = (group, resource, subresource)
         if verb in _FREE.get(key, ()):

@@ -29,6 +29,7 @@ class Options:
     api_port: int = 6443
     service_ip: str = "10.43.0.1"  # of default/kubernetes
     service_cidr: str = "10.43.0.0/16"
+    dns_ip: str = ""  # of kube-system/kube-dns; empty: there is no such Service
     cluster_cidr: str = "10.42.0.0/16"
     node_cidr_bits: int = 24
     root_ca: str = ""  # PEM, for kube-root-ca.crt

@@ -70,6 +70,11 @@ def first_service_address(config: ServerConfig) -> str:
     return str(next(ipaddress.ip_network(config.service_cidr).hosts()))
 
 
+def dns_address(config: ServerConfig) -> str:
+    """The cluster IP of `kube-system/kube-dns`: as told, or the tenth of the service range."""
+    return config.cluster_dns or str(ipaddress.ip_network(config.service_cidr)[10])
+
+
 def assemble(
     config: ServerConfig, pki: Pki, store: Store, address: str, *, clock: Callable[[], float] = time.time
 ) -> Server:
@@ -102,6 +107,7 @@ def assemble(
     settings = {
         "cluster_cidr": config.cluster_cidr, "service_cidr": config.service_cidr,
         "cluster_domain": config.cluster_domain, "kubernetes_service": first_service_address(config),
+        "cluster_dns": dns_address(config), "flannel_backend": config.flannel_backend,
     }  # fmt: skip
     site.mount_site(app, Site(pki, client, config.images_dir, settings), tunnels)
     return Server(
@@ -134,6 +140,7 @@ def controller_options(server: Server) -> Options:
     return Options(
         api_addresses=(server.address,), api_port=config.https_listen_port,
         service_ip=first_service_address(config), service_cidr=config.service_cidr,
+        dns_ip=dns_address(config),
         cluster_cidr=config.cluster_cidr, root_ca=pki.server_ca.decode(),
         sign_csr=pki.sign_csr, resources=resources,
     )  # fmt: skip

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 from pathlib import Path
+
+_BACKENDS = ("vxlan", "host-gw", "none")
 
 
 class ConfigError(Exception):
@@ -28,7 +30,9 @@ class ServerConfig:
     cluster_cidr: str = "10.42.0.0/16"
     service_cidr: str = "10.43.0.0/16"
     service_node_port_range: tuple[int, int] = (30000, 32767)
+    cluster_dns: str = ""  # empty: the tenth address of the service range
     cluster_domain: str = "cluster.local"
+    flannel_backend: str = "vxlan"  # how pods of different nodes reach each other: vxlan, host-gw or none
     node_name: str = ""  # the server's own node; empty: the host's name
     node_ip: str = ""
     node_label: tuple[str, ...] = ()
@@ -61,6 +65,12 @@ class ServerConfig:
         services = _network(self.service_cidr)
         if services is None or services.prefixlen > 28:
             yield f'--service-cidr: "{self.service_cidr}" is not an IPv4 range of at least a /28, as 10.43.0.0/16'
+        if self.cluster_dns and services and (dns := _address(self.cluster_dns)) and dns not in services:
+            yield f"--cluster-dns: {self.cluster_dns} is not in --service-cidr {services}"
+        elif self.cluster_dns and not _address(self.cluster_dns):
+            yield f'--cluster-dns: "{self.cluster_dns}" is not an address'
+        if self.flannel_backend not in _BACKENDS:
+            yield f'--flannel-backend: "{self.flannel_backend}" is none of {", ".join(_BACKENDS)}'
         if pods and services and pods.overlaps(services):
             yield f"--cluster-cidr {pods} and --service-cidr {services} overlap"
 
@@ -81,11 +91,14 @@ class ServerConfig:
 
 
 def _is_address(text: str) -> bool:
+    return _address(text) is not None
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
     try:
-        ip_address(text)
+        return ip_address(text)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _network(text: str) -> IPv4Network | None:

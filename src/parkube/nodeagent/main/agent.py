@@ -28,7 +28,7 @@ from parkube.nodeagent.sync.node import Node, NodeSettings
 from parkube.nodeagent.sync.node_facts import NodeState, resolver
 from parkube.nodeagent.sync.node_object import Machine, read_machine, resources
 from parkube.nodeagent.sync.references import References
-from parkube.nodeagent.sync.services import ServiceView
+from parkube.nodeagent.sync.services import ServiceView, Site
 from parkube.nodeagent.sync.tokens import Tokens
 from parkube.nodeagent.volumes.mounts import Volumes
 
@@ -45,6 +45,9 @@ class Surroundings:
     host_ips: tuple[str, ...]
     pod_cidr: str
     service_cidr: str
+    cluster_cidr: str = "10.42.0.0/16"
+    own_ips: tuple[str, ...] = ()  # Services' addresses that the node answers itself
+    slices: bool = True  # whether Services reach backends on other nodes
     clock: Callable[[], float] = time.time
     machine: Machine | None = None
     auths: dict[str, dict[str, str]] | None = None  # logins by registry host
@@ -66,7 +69,10 @@ class Agent:
         references = References(client, checkpoint, lambda uid: self.pods.volumes_changed(uid))
         self.services = ServiceView(
             client, checkpoint, self._pairs, around.api_server, around.apply,
-            pod_cidr=around.pod_cidr, bridge=BRIDGE, service_cidr=around.service_cidr,
+            Site(
+                config.node_name, around.pod_cidr, BRIDGE, around.service_cidr, around.cluster_cidr,
+                frozenset(around.own_ips), around.slices,
+            ),
         )  # fmt: skip
         prober = Prober(clock)
         executor = Executor(

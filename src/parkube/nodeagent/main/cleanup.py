@@ -18,8 +18,10 @@ from pathlib import Path
 
 from parkube.nodeagent.main.config import AgentConfig
 from parkube.nodeagent.main.machine import containerd_paths
+from parkube.nodeagent.network import links
 from parkube.nodeagent.network.apply import NetworkFault, Nftables
 from parkube.nodeagent.network.cni import BRIDGE
+from parkube.nodeagent.network.overlay import Links
 from parkube.nodeagent.runtime.containerd import ensure_containerd, stop_containerd
 from parkube.nodeagent.runtime.cri.channel import answers
 from parkube.nodeagent.runtime.cri.runtime import CriRuntime
@@ -43,6 +45,8 @@ async def clean(config: AgentConfig, *, network: bool = True) -> None:
     if network:
         with contextlib.suppress(NetworkFault):
             await Nftables().remove()
+        with contextlib.suppress(NetworkFault):
+            await links.apply(Links())
         await _run("ip", "link", "delete", BRIDGE)
 
 

@@ -39,6 +39,9 @@ class AgentConfig:
     container_runtime_endpoint: str = ""  # empty: containerd of our own under the data directory
     cluster_cidr: str = "10.42.0.0/16"
     service_cidr: str = "10.43.0.0/16"
+    cluster_dns: str = ""  # the address at which the node answers names; empty: it does not
+    cluster_domain: str = "cluster.local"
+    flannel_backend: str = "vxlan"  # how pods of different nodes reach each other: vxlan, host-gw or none
     resolv_conf: str = "/etc/resolv.conf"
     snapshotter: str = ""  # empty: overlayfs where it works, else native
     max_pods: int = 110

@@ -28,7 +28,7 @@ from parkube.nodeagent.join.errors import Unreachable
 from parkube.nodeagent.main.agent import Agent, Surroundings
 from parkube.nodeagent.main.config import AgentConfig
 from parkube.nodeagent.network.cni import pod_cidr_for
-from parkube.nodeagent.network.rules import Backend, Rules, render
+from parkube.nodeagent.network.rules import Backend, Rules, table
 from parkube.nodeagent.runtime.hollow import HollowRuntime
 from parkube.nodeagent.streams import StreamServer
 from parkube.nodeagent.sync.node_object import Machine
@@ -86,7 +86,7 @@ class Crowd:
         client = self._client(uplink.dial)
 
         async def apply(rules: Rules) -> None:
-            render(rules)
+            table(rules)
 
         def api_server() -> Backend | None:
             return Backend(*uplink.server_address) if uplink.server_address[0] else None
@@ -94,7 +94,7 @@ class Crowd:
         around = Surroundings(
             client=client, runtime=runtime, connected=lambda: uplink.connected, api_server=api_server, apply=apply,
             host_ips=(_address(name),), pod_cidr=pod_cidr_for(name, config.cluster_cidr),
-            service_cidr=config.service_cidr, machine=MACHINE,
+            service_cidr=config.service_cidr, slices=False, machine=MACHINE,
         )  # fmt: skip
         agent = self.agents[name] = Agent(config, around, checkpoint=Checkpoint(config.checkpoint_dir))
         uplink.on_change(agent.reconnected)

@@ -25,14 +25,16 @@ from parkube.nodeagent.join.mirror import MirrorListener
 from parkube.nodeagent.main import machine, preflight
 from parkube.nodeagent.main.agent import Agent, Surroundings
 from parkube.nodeagent.main.config import AgentConfig, ConfigError
+from parkube.nodeagent.network import links
 from parkube.nodeagent.network.apply import Nftables, set_sysctls
 from parkube.nodeagent.network.cni import pod_cidr_for, write_conflist
-from parkube.nodeagent.network.rules import Backend, Rules, render
+from parkube.nodeagent.network.rules import Backend, Rules, table
 from parkube.nodeagent.runtime.containerd import ensure_containerd
 from parkube.nodeagent.runtime.cri.channel import answers
 from parkube.nodeagent.runtime.cri.runtime import CriRuntime
 from parkube.nodeagent.runtime.port import RuntimeFault
 from parkube.nodeagent.streams import StreamServer
+from parkube.nodeagent.sync.peers import PodNetwork
 
 log = logging.getLogger(__name__)
 _ROTATE_S = 60.0
@@ -134,7 +136,12 @@ async def _with_network(
             cidr = await agent.node.find_pod_cidr() or pod_cidr_for(config.node_name, cluster)
             machine.remembered(checkpoint, "pod-cidr", cidr)
             agent.services.use_pod_cidr(cidr)
-        write_conflist(config.containerd_dir / "net.d", cidr, config.agent_dir / "cni")
+        network = PodNetwork(
+            around.client, checkpoint, _setting(identity, config, "flannel_backend"), around.own_ips, links.apply
+        )  # fmt: skip
+        mtu = await network.start(cidr, next(iter(around.host_ips), ""))
+        write_conflist(config.containerd_dir / "net.d", cidr, config.agent_dir / "cni", mtu)
+        group.create_task(network.run())
         agent.node.hurry()
         await machine.import_images(config, around.runtime)
         group.create_task(agent.services.run())
@@ -155,7 +162,7 @@ async def _surroundings(
     nftables = Nftables()
 
     async def apply(rules: Rules) -> None:
-        await nftables.apply(render(rules))
+        await nftables.apply(table(rules))
 
     def api_server() -> Backend | None:
         """The server as this agent reaches it; on the server's own machine, by an address that pods reach too."""
@@ -170,6 +177,8 @@ async def _surroundings(
         client=client, runtime=runtime, connected=lambda: uplink.connected, api_server=api_server, apply=apply,
         host_ips=(address,) if address else (), pod_cidr=machine.remembered(checkpoint, "pod-cidr", ""),
         service_cidr=_setting(identity, config, "service_cidr"), auths=auths,
+        cluster_cidr=_setting(identity, config, "cluster_cidr"),
+        own_ips=tuple(ip for ip in (_setting(identity, config, "cluster_dns"),) if ip),
     )  # fmt: skip
 
 

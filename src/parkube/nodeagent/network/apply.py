@@ -6,7 +6,7 @@ import asyncio
 import logging
 from pathlib import Path
 
-from parkube.nodeagent.network.rules import TABLE
+from parkube.nodeagent.network.rules import TABLE, Table, change, whole
 
 log = logging.getLogger(__name__)
 _SYSCTLS = {
@@ -16,41 +16,59 @@ _SYSCTLS = {
 
 
 class NetworkFault(Exception):
-    """The kernel or `nft` refused; the text is its own words."""
+    """The kernel or a tool refused; the text is its own words."""
 
 
 class Nftables:
-    """Applies a ruleset when it differs from the last one applied."""
+    """Brings the kernel's table to what is wanted, by what differs from the last one applied."""
 
     def __init__(self) -> None:
-        self._applied = ""
+        self._applied: Table | None = None
 
-    async def apply(self, text: str) -> bool:
-        """True when it was applied now. Raises `NetworkFault`; then nothing has changed."""
-        if text == self._applied:
+    async def apply(self, wanted: Table) -> bool:
+        """True when something was written. Raises `NetworkFault`; then nothing has changed."""
+        had = self._applied
+        if had is None or had.fixed != wanted.fixed:
+            await self._write(wanted, whole(wanted))
+            return True
+        text = change(had, wanted)
+        if not text:
             return False
-        await _nft(text)
-        self._applied = text
+        try:
+            await self._write(wanted, text)
+        except NetworkFault as fault:  # somebody else wrote into our table
+            log.warning("the Services' rules are written anew: %s", fault)
+            await self._write(wanted, whole(wanted))
         return True
+
+    async def _write(self, wanted: Table, text: str) -> None:
+        self._applied = None
+        await _nft(text)
+        self._applied = wanted
 
     async def remove(self) -> None:
         """Take our table away."""
         await _nft(f"table ip {TABLE} {{}}\ndelete table ip {TABLE}\n")
-        self._applied = ""
+        self._applied = None
 
 
 async def _nft(text: str) -> None:
+    await run_child(["nft", "-f", "-"], text, "install the package nftables")
+
+
+async def run_child(command: list[str], text: str, remedy: str) -> str:
+    """Run a tool that reads `text`; what it printed. Raises `NetworkFault`."""
     try:
         child = await asyncio.create_subprocess_exec(
-            "nft", "-f", "-", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
+            *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
     except FileNotFoundError as error:
-        raise NetworkFault("no nft: install the package nftables") from error
-    _, stderr = await child.communicate(text.encode())
+        raise NetworkFault(f"no {command[0]}: {remedy}") from error
+    stdout, stderr = await child.communicate(text.encode())
     if child.returncode:
         lines = stderr.decode(errors="replace").strip().splitlines()
-        raise NetworkFault(f"nft: {lines[0] if lines else child.returncode}")
+        raise NetworkFault(f"{Path(command[0]).name}: {lines[-1 if 'python' in command[0] else 0] if lines else ''}")
+    return stdout.decode()
 
 
 def set_sysctls(proc: Path = Path("/proc/sys")) -> None:

@@ -1,7 +1,7 @@
-"""The Services as this node sees them: variables for containers, and rules to its own ready pods.
+"""The Services as this node sees them, kept current: variables for containers, and rules to every backend.
 
-Backends are found among the node's own pods by the Service's selector, so no EndpointSlice has to come over the wire,
-and Services go on working with no network. Nothing reaches a backend on another node in this version.
+What a Service's entries are, `network.backends` says. Services are remembered on disk, so that a node that starts with
+no network serves its own pods; EndpointSlices are not: nobody on another node can be reached then.
 """
 
 from __future__ import annotations
@@ -9,122 +9,64 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import orjson
 
-from parkube.kubeapi.client import SERVICES, Client
+from parkube.kubeapi.client import ENDPOINTSLICES, SERVICES, Client
 from parkube.kubeapi.errors import Obj
 from parkube.kubeapi.informer import Informer
 from parkube.nodeagent.checkpoint.store import Checkpoint
 from parkube.nodeagent.network.apply import NetworkFault
-from parkube.nodeagent.network.rules import Backend, Entry, HostPort, Rules
+from parkube.nodeagent.network.backends import (
+    KUBERNETES,
+    Slice,
+    cluster_ips,
+    entries,
+    host_ports,
+    keep_service,
+    keep_slice,
+    local_pods,
+)
+from parkube.nodeagent.network.rules import Backend, Rules
 from parkube.nodeagent.plan.environment import service_variables
 
 log = logging.getLogger(__name__)
 _KIND, _SETTLE_S, _RETRY_S = "services", 0.05, 5.0
-_KUBERNETES = "default/kubernetes"
 
 
-def keep(service: Obj) -> bytes:
-    """What of a Service matters here."""
-    spec = service.get("spec") or {}
-    keys = ("clusterIP", "clusterIPs", "externalIPs", "type", "ports", "selector", "publishNotReadyAddresses",
-            "sessionAffinity")  # fmt: skip
-    return bytes(orjson.dumps({key: spec[key] for key in keys if spec.get(key)}))
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where Services are looked at from."""
 
-
-def local_pods(pods: Iterable[tuple[Obj, Obj]]) -> list[Obj]:
-    """(pod, status) pairs as what Services and host ports look at."""
-    result = []
-    for pod, status in pods:
-        if status.get("phase") in ("Succeeded", "Failed") or not status.get("podIP"):
-            continue
-        ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ())
-        containers = pod["spec"].get("containers") or ()
-        result.append({
-            "namespace": pod["metadata"]["namespace"], "labels": pod["metadata"].get("labels") or {},
-            "ip": status["podIP"], "ready": ready and not pod["metadata"].get("deletionTimestamp"),
-            "ports": [p for c in containers for p in c.get("ports") or ()],
-            "host_network": bool(pod["spec"].get("hostNetwork")),
-        })  # fmt: skip
-    return result
-
-
-def entries(services: Iterable[tuple[str, bytes]], pods: list[Obj], api_server: Backend | None) -> Iterator[Entry]:
-    """One entry for each port of each Service that has an address."""
-    for key, kept in services:
-        spec = orjson.loads(kept)
-        ips = tuple(ip for ip in [*_cluster_ips(spec), *(spec.get("externalIPs") or ())] if ip)
-        if not ips or spec.get("type") == "ExternalName":
-            continue
-        namespace = key.partition("/")[0]
-        selector = spec.get("selector")
-        chosen = [
-            p for p in pods if selector and p["namespace"] == namespace and selector.items() <= p["labels"].items()
-        ]
-        if not spec.get("publishNotReadyAddresses"):
-            chosen = [p for p in chosen if p["ready"]]
-        for port in spec.get("ports") or ():
-            if key == _KUBERNETES:
-                backends: tuple[Backend, ...] = (api_server,) if api_server else ()
-            else:
-                backends = tuple(b for p in chosen if (b := _backend(p, port)) is not None)
-            yield Entry(
-                f"{key}:{port.get('name') or port['port']}", str(port.get("protocol") or "TCP").lower(),
-                int(port["port"]), ips, int(port.get("nodePort") or 0), backends,
-                10800 if spec.get("sessionAffinity") == "ClientIP" else 0,
-            )  # fmt: skip
-
-
-def _cluster_ips(spec: Obj) -> list[str]:
-    ips = spec.get("clusterIPs") or [spec.get("clusterIP", "")]
-    return [ip for ip in ips if ip and ip != "None"]
-
-
-def _backend(pod: Obj, port: Obj) -> Backend | None:
-    target: Any = port.get("targetPort", port["port"])
-    if isinstance(target, str) and not target.isdigit():
-        protocol = port.get("protocol") or "TCP"
-        found = [p for p in pod["ports"] if p.get("name") == target and (p.get("protocol") or "TCP") == protocol]
-        if not found:
-            return None
-        target = found[0]["containerPort"]
-    return Backend(pod["ip"], int(target) or int(port["port"]))
-
-
-def host_ports(pods: list[Obj]) -> list[HostPort]:
-    """The host ports of pods that do not share the machine's network anyway."""
-    return [
-        HostPort(
-            str(port.get("protocol") or "TCP").lower(), int(port["hostPort"]),
-            Backend(pod["ip"], int(port["containerPort"])), port.get("hostIP") or "",
-        )
-        for pod in pods
-        if not pod["host_network"]
-        for port in pod["ports"]
-        if port.get("hostPort")
-    ]  # fmt: skip
+    node: str
+    pod_cidr: str
+    bridge: str
+    service_cidr: str
+    cluster_cidr: str
+    own_ips: frozenset[str] = frozenset()  # Services' addresses that the node answers itself
+    slices: bool = True  # whether backends on other nodes are of interest
 
 
 class ServiceView:
-    """Keeps the Services; `apply` gets new rules whenever Services or the node's pods move."""
+    """Keeps the Services; `apply` gets new rules whenever Services, EndpointSlices or the node's pods move."""
 
     def __init__(
         self, client: Client, checkpoint: Checkpoint, pods: Callable[[], Iterable[tuple[Obj, Obj]]],
-        api_server: Callable[[], Backend | None], apply: Callable[[Rules], Awaitable[None]],
-        *, pod_cidr: str, bridge: str, service_cidr: str,
+        api_server: Callable[[], Backend | None], apply: Callable[[Rules], Awaitable[None]], site: Site,
     ) -> None:  # fmt: skip
         self._checkpoint, self._pods, self._api_server, self._apply = checkpoint, pods, api_server, apply
-        self._cidr, self._bridge, self._service_cidr = pod_cidr, bridge, service_cidr
-        self.informer: Informer[bytes] = Informer(client, SERVICES, keep)
-        self._services = checkpoint.load(_KIND)
+        self._site, self._cidr = site, site.pod_cidr
+        self.informer: Informer[bytes] = Informer(client, SERVICES, keep_service)
+        self._slice_informer: Informer[Slice] = Informer(client, ENDPOINTSLICES, keep_slice)
+        self.services = checkpoint.load(_KIND)
+        self._slices: dict[str, dict[str, Slice]] = {}  # service -> slice's key -> slice
         self._moved = asyncio.Event()
 
     def known(self) -> bool:
         """Whether the Services have been read, now or before the last stop."""
-        return self.informer.has_synced or _KUBERNETES in self._services
+        return self.informer.has_synced or KUBERNETES in self.services
 
     def use_pod_cidr(self, cidr: str) -> None:
         """The node's pod CIDR, once it is known."""
@@ -140,46 +82,68 @@ class ServiceView:
         namespace = pod["metadata"]["namespace"]
         all_of_them = pod["spec"].get("enableServiceLinks") is not False
         wanted = []
-        for key, kept in sorted(self._services.items()):
+        for key, kept in sorted(self.services.items()):
             where, _, name = key.partition("/")
-            if key != _KUBERNETES and (where != namespace or not all_of_them):
+            if key != KUBERNETES and (where != namespace or not all_of_them):
                 continue
             spec = orjson.loads(kept)
-            ips, ports = _cluster_ips(spec), spec.get("ports") or ()
-            if ips and ports:
+            ips, ports = cluster_ips(spec), spec.get("ports") or ()
+            if ips and ports and spec.get("type") != "ExternalName":
                 listed = [(p.get("name") or "", int(p["port"]), p.get("protocol") or "TCP") for p in ports]
                 wanted.append((name, ips[0], listed))
         return service_variables(wanted)
 
+    def slices_of(self, service: str) -> Sequence[Slice]:
+        """What EndpointSlices say of a Service."""
+        return tuple(self._slices.get(service, {}).values())
+
+    def own_pods(self) -> list[Obj]:
+        """The node's pods as Services see them."""
+        return local_pods(self._pods())
+
     def _on_service(self, _change: str, key: str, _old: bytes | None, new: bytes | None) -> None:
         if new is None:
-            self._services.pop(key, None)
+            self.services.pop(key, None)
             self._checkpoint.delete(_KIND, key)
         else:
-            self._services[key] = new
+            self.services[key] = new
             self._checkpoint.put(_KIND, key, new)
+        self._moved.set()
+
+    def _on_slice(self, _change: str, key: str, old: Slice | None, new: Slice | None) -> None:
+        if old is not None:
+            of_service = self._slices.get(old.service, {})
+            of_service.pop(key, None)
+            if not of_service:
+                self._slices.pop(old.service, None)
+        if new is not None:
+            self._slices.setdefault(new.service, {})[key] = new
         self._moved.set()
 
     def rules(self) -> Rules:
         """The rules as of now."""
-        pods = local_pods(self._pods())
+        site, pods = self._site, self.own_pods()
+        slices = {service: tuple(found.values()) for service, found in self._slices.items()}
+        made = entries(self.services.items(), pods, slices, site.node, self._api_server(), site.own_ips)
         return Rules(
-            self._cidr, self._bridge, self._service_cidr,
-            tuple(entries(self._services.items(), pods, self._api_server())), tuple(host_ports(pods)),
+            self._cidr, site.bridge, site.service_cidr, site.cluster_cidr, tuple(made), tuple(host_ports(pods))
         )  # fmt: skip
 
     async def run(self) -> None:
         """Follow the Services and keep the rules, until cancelled."""
         self.informer.subscribe(self._on_service)
+        self._slice_informer.subscribe(self._on_slice)
         self._moved.set()
         async with asyncio.TaskGroup() as group:
             group.create_task(self.informer.run())
+            if self._site.slices:
+                group.create_task(self._slice_informer.run())
             group.create_task(self._keep_rules())
             group.create_task(self._forget_old())
 
     async def _forget_old(self) -> None:
         await self.informer.synced()
-        for key in set(self._services) - {key for key, _ in self.informer.items()}:
+        for key in set(self.services) - {key for key, _ in self.informer.items()}:
             self._on_service("DELETED", key, None, None)
 
     async def _keep_rules(self) -> None:
