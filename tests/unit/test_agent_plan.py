@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from parkube.kubeapi.errors import Obj
 from parkube.nodeagent.plan import actions as act
 from parkube.nodeagent.plan import resources
 from parkube.nodeagent.plan.backoff import LIMIT_S, Backoff
+from parkube.nodeagent.plan.build import NodeFacts, sandbox_spec
 from parkube.nodeagent.plan.decide import decide
 from parkube.nodeagent.plan.environment import environment, expand, resource, service_variables
 from parkube.nodeagent.plan.memory import Memory, ProbeView, Pull, PullState
@@ -196,3 +198,23 @@ def test_resources_become_cgroup_figures() -> None:
     assert pull_policy({"name": "c", "image": "host:5000/app"}) == "Always"
     assert pull_policy({"name": "c", "image": "host:5000/app:1"}) == "IfNotPresent"
     assert pull_policy({"name": "c", "image": "app@sha256:0"}) == "IfNotPresent"
+
+
+@pytest.mark.parametrize(
+    ("spec", "servers", "searches"),
+    [
+        ({}, ("10.43.0.10",), ("ns.svc.cluster.local", "svc.cluster.local", "cluster.local", "city.test")),
+        ({"hostNetwork": True}, ("192.0.2.53",), ("city.test",)),
+        ({"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"}, ("10.43.0.10",), None),
+        ({"dnsPolicy": "Default"}, ("192.0.2.53",), ("city.test",)),
+        ({"dnsPolicy": "None", "dnsConfig": {"nameservers": ["1.1.1.1"], "searches": ["x"]}}, ("1.1.1.1",), ("x",)),
+        ({"dnsConfig": {"nameservers": ["1.1.1.1"]}}, ("10.43.0.10", "1.1.1.1"), None),
+    ],
+)  # fmt: skip
+def test_whom_a_pod_asks_for_names(spec: Obj, servers: tuple[str, ...], searches: tuple[str, ...] | None) -> None:
+    facts = NodeFacts("n", Path("/logs"), 1, ("192.0.2.53",), ("city.test",), (), ("10.43.0.10",))
+    pod = {"metadata": {"namespace": "ns", "name": "p", "uid": "u"}, "spec": {"containers": [], **spec}}
+    made = sandbox_spec(pod, 0, facts)
+    assert made.dns_servers == servers
+    assert searches is None or made.dns_searches == searches
+    assert made.dns_options == (("ndots:5",) if "10.43.0.10" in servers else ())

@@ -46,6 +46,7 @@ class Surroundings:
     pod_cidr: str
     service_cidr: str
     cluster_cidr: str = "10.42.0.0/16"
+    cluster_domain: str = "cluster.local"
     own_ips: tuple[str, ...] = ()  # Services' addresses that the node answers itself
     slices: bool = True  # whether Services reach backends on other nodes
     clock: Callable[[], float] = time.time
@@ -61,7 +62,14 @@ class Agent:
         clock, client, runtime = around.clock, around.client, around.runtime
         checkpoint = checkpoint or Checkpoint(config.checkpoint_dir)
         self.state = NodeState(
-            NodeFacts(config.node_name, config.logs_dir, machine.memory, *resolver(Path(config.resolv_conf))),
+            NodeFacts(
+                config.node_name,
+                config.logs_dir,
+                machine.memory,
+                *resolver(Path(config.resolv_conf)),
+                around.own_ips,
+                around.cluster_domain,
+            ),
             around.host_ips,
             resources(machine, config.max_pods)["allocatable"],
         )

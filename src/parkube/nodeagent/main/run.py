@@ -28,6 +28,9 @@ from parkube.nodeagent.main.config import AgentConfig, ConfigError
 from parkube.nodeagent.network import links
 from parkube.nodeagent.network.apply import Nftables, set_sysctls
 from parkube.nodeagent.network.cni import pod_cidr_for, write_conflist
+from parkube.nodeagent.network.dns.messages import answer
+from parkube.nodeagent.network.dns.records import Directory
+from parkube.nodeagent.network.dns.server import Answer, DnsServer, Forwarder
 from parkube.nodeagent.network.rules import Backend, Rules, table
 from parkube.nodeagent.runtime.containerd import ensure_containerd
 from parkube.nodeagent.runtime.cri.channel import answers
@@ -142,10 +145,26 @@ async def _with_network(
         mtu = await network.start(cidr, next(iter(around.host_ips), ""))
         write_conflist(config.containerd_dir / "net.d", cidr, config.agent_dir / "cni", mtu)
         group.create_task(network.run())
+        for address in around.own_ips:
+            group.create_task(DnsServer(address, _names(config, around, agent)).run())
         agent.node.hurry()
         await machine.import_images(config, around.runtime)
         group.create_task(agent.services.run())
         group.create_task(agent.pods.run())
+
+
+def _names(config: AgentConfig, around: Surroundings, agent: Agent) -> Answer:
+    """Who answers the names of the cluster, and passes on all others."""
+    services = agent.services
+    directory = Directory(
+        around.cluster_domain, config.node_name, services.services, services.slices_of, services.own_pods
+    )  # fmt: skip
+    above = Forwarder([ip for ip in agent.state.facts.nameservers if ip not in around.own_ips])
+
+    async def names(query: bytes, tcp: bool) -> bytes | None:
+        return await answer(query, directory, above, tcp=tcp)
+
+    return names
 
 
 def _setting(identity: Identity, config: AgentConfig, name: str) -> str:
@@ -178,6 +197,7 @@ async def _surroundings(
         host_ips=(address,) if address else (), pod_cidr=machine.remembered(checkpoint, "pod-cidr", ""),
         service_cidr=_setting(identity, config, "service_cidr"), auths=auths,
         cluster_cidr=_setting(identity, config, "cluster_cidr"),
+        cluster_domain=_setting(identity, config, "cluster_domain"),
         own_ips=tuple(ip for ip in (_setting(identity, config, "cluster_dns"),) if ip),
     )  # fmt: skip
 

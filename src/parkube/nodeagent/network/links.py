@@ -36,6 +36,7 @@ async def apply(wanted: Links) -> int:
 def bring(ip: Any, wanted: dict[str, Any]) -> int:
     """Act on an open netlink socket; the device's MTU, 0 without one."""
     index, mtu = 0, 0
+    _own_ips(ip, set(wanted["own_ips"]))  # first: names are to be answered even where no device can be made
     if wanted["device"]:
         index, mtu = _device(ip, wanted["device"])
     else:
@@ -44,7 +45,6 @@ def bring(ip: Any, wanted: dict[str, Any]) -> int:
     if index:
         _neighbours(ip, index, [tuple(n) for n in wanted["neighbours"]])
     _routes(ip, index, dict(wanted["routes"]))
-    _own_ips(ip, set(wanted["own_ips"]))
     return mtu
 
 

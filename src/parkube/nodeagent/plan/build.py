@@ -21,6 +21,8 @@ class NodeFacts:
     nameservers: tuple[str, ...] = ()
     searches: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    cluster_dns: tuple[str, ...] = ()  # who answers the cluster's names; empty: nobody
+    cluster_domain: str = "cluster.local"
 
 
 def hostname(pod: Obj, node: str) -> str:
@@ -33,8 +35,16 @@ def hostname(pod: Obj, node: str) -> str:
 def _dns(pod: Obj, node: NodeFacts) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     own = pod["spec"].get("dnsConfig") or {}
     servers, searches, options = node.nameservers, node.searches, node.options
-    if pod["spec"].get("dnsPolicy") == "None":
+    policy = pod["spec"].get("dnsPolicy") or "ClusterFirst"
+    if policy == "None":
         servers, searches, options = (), (), ()
+    elif node.cluster_dns and (
+        policy == "ClusterFirstWithHostNet" or (policy == "ClusterFirst" and not pod["spec"].get("hostNetwork"))
+    ):
+        domain, namespace = node.cluster_domain, pod["metadata"]["namespace"]
+        servers = node.cluster_dns
+        searches = (f"{namespace}.svc.{domain}", f"svc.{domain}", domain, *searches)
+        options = ("ndots:5",)
     extra = tuple(
         f"{option['name']}:{option['value']}" if option.get("value") else option["name"]
         for option in own.get("options") or ()

@@ -1,5 +1,5 @@
-"""The API server's own place in the cluster: system namespaces, Service `default/kubernetes`, its endpoints, and the
-range of Services' addresses."""
+"""The API server's own place in the cluster: system namespaces, Service `default/kubernetes` and its endpoints, the range
+of Services' addresses, and the Service by which clients know the cluster's DNS."""
 
 from __future__ import annotations
 
@@ -53,6 +53,23 @@ def wanted(options: Options) -> tuple[Obj, Obj, Obj]:
     return service, endpoints, slice_
 
 
+def dns_service(options: Options) -> Obj:
+    """`kube-system/kube-dns`, by whose address clients know the cluster's DNS; each node answers there by itself."""
+    ports = [
+        {"name": name, "port": 53, "protocol": protocol, "targetPort": 53}
+        for name, protocol in (("dns", "UDP"), ("dns-tcp", "TCP"))
+    ]
+    labels = {
+        "k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS",
+    }  # fmt: skip
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "kube-dns", "namespace": "kube-system", "labels": labels},
+        "spec": {"type": "ClusterIP", "clusterIP": options.dns_ip, "clusterIPs": [options.dns_ip], "ports": ports},
+    }
+
+
 class ApiServerEndpoints:
     """Writes them at start and looks again twice a minute."""
 
@@ -88,6 +105,11 @@ class ApiServerEndpoints:
             await self._client.get(SERVICES, "kubernetes", "default")
         except NotFound:
             await self._create(SERVICES, service, "default")
+        if self._options.dns_ip:
+            try:
+                await self._client.get(SERVICES, "kube-dns", "kube-system")
+            except NotFound:
+                await self._create(SERVICES, dns_service(self._options), "kube-system")
         for gvr, obj, parts in ((ENDPOINTS, endpoints, ("subsets",)), (ENDPOINTSLICES, slice_, ("endpoints", "ports"))):
             try:
                 found = await self._client.get(gvr, "kubernetes", "default")
