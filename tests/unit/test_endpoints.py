@@ -120,3 +120,84 @@ def test_the_api_server_publishes_itself_and_corrects_what_was_changed() -> None
             assert c.client.all(ENDPOINTSLICES)[0]["endpoints"][0]["addresses"] == ["192.0.2.7"]
 
     run(story())
+
+
+def test_what_somebody_deletes_is_written_again() -> None:
+    async def story() -> None:
+        async with FakeCluster("endpoints", agents=False) as c:
+            c.client.put(PODS, pod("a", "10.0.0.1"))
+            await c.client.create(SERVICES, service(), "default")
+            await asyncio.sleep(1)
+            before = slices(c)
+            [s] = c.client.all(ENDPOINTSLICES)
+            await c.client.delete(ENDPOINTSLICES, s["metadata"]["name"], "default")
+            await c.client.delete(ENDPOINTS, "web", "default")
+            await asyncio.sleep(1)
+            assert slices(c) == before
+            assert len(c.client.all(ENDPOINTS)) == 1
+            quiet = len(c.client.actions)
+            await asyncio.sleep(5)
+            assert len(c.client.actions) == quiet
+
+    run(story())
+
+
+def test_endpoints_written_by_hand_are_mirrored() -> None:
+    async def story() -> None:
+        async with FakeCluster("endpoints", "endpointslice-mirroring", agents=False) as c:
+
+            def mirrors() -> list[tuple[str, bool, int]]:
+                return sorted(
+                    (e["addresses"][0], e["conditions"]["ready"], s["ports"][0]["port"])
+                    for s in c.client.all(ENDPOINTSLICES)
+                    for e in s["endpoints"]
+                )
+
+            hand: Obj = {
+                "apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "web", "namespace": "default"},
+                "subsets": [{
+                    "addresses": [{"ip": "10.1.2.3"}], "notReadyAddresses": [{"ip": "10.1.2.4"}],
+                    "ports": [{"port": 80, "protocol": "TCP"}],
+                }],
+            }  # fmt: skip
+            made = await c.client.create(ENDPOINTS, hand, "default")
+            await asyncio.sleep(1)
+            assert mirrors() == [], "without their Service they mean nothing"
+            await c.client.create(SERVICES, service(selector=None), "default")
+            await asyncio.sleep(1)
+            assert mirrors() == [("10.1.2.3", True, 80), ("10.1.2.4", False, 80)]
+            [s] = c.client.all(ENDPOINTSLICES)
+            assert s["metadata"]["labels"] == {
+                "kubernetes.io/service-name": "web",
+                "endpointslice.kubernetes.io/managed-by": "endpointslicemirroring-controller.k8s.io",
+            }
+            assert s["metadata"]["ownerReferences"][0]["kind"] == "Endpoints"
+
+            changed = {**made, "subsets": [{"addresses": [{"ip": "10.2.3.4"}], "ports": [{"port": 80}]}]}
+            await c.client.update(ENDPOINTS, changed)
+            await asyncio.sleep(1)
+            assert mirrors() == [("10.2.3.4", True, 80)]
+            await c.client.delete(ENDPOINTSLICES, c.client.all(ENDPOINTSLICES)[0]["metadata"]["name"], "default")
+            await asyncio.sleep(1)
+            assert mirrors() == [("10.2.3.4", True, 80)]
+            await c.client.delete(ENDPOINTS, "web", "default")
+            await asyncio.sleep(1)
+            assert c.client.all(ENDPOINTSLICES) == []
+
+            hand["metadata"]["labels"] = {"endpointslice.kubernetes.io/skip-mirror": "true"}
+            await c.client.create(ENDPOINTS, hand, "default")
+            await asyncio.sleep(1)
+            assert c.client.all(ENDPOINTSLICES) == []
+
+    run(story())
+
+
+def test_the_dns_service_is_there_for_those_who_look_for_it() -> None:
+    async def story() -> None:
+        async with FakeCluster("apiserver-endpoints", options=Options(dns_ip="10.43.0.10"), agents=False) as c:
+            await asyncio.sleep(1)
+            found = await c.client.get(SERVICES, "kube-dns", "kube-system")
+            assert found["spec"]["clusterIP"] == "10.43.0.10"
+            assert [(p["name"], p["protocol"]) for p in found["spec"]["ports"]] == [("dns", "UDP"), ("dns-tcp", "TCP")]
+
+    run(story())

@@ -16,6 +16,7 @@ from parkube.controlplane.controllers.deployments.controller import DeploymentCo
 from parkube.controlplane.controllers.disruption import DisruptionController
 from parkube.controlplane.controllers.endpoints.apiserver import ApiServerEndpoints
 from parkube.controlplane.controllers.endpoints.controller import EndpointsController
+from parkube.controlplane.controllers.endpoints.mirror import EndpointSliceMirroring
 from parkube.controlplane.controllers.expiry import Expiry
 from parkube.controlplane.controllers.garbage import GarbageCollector
 from parkube.controlplane.controllers.jobs.controller import JobController
@@ -45,6 +46,7 @@ def controllers(
     """Every controller, not yet running. `clock` is wall time, s since 1970."""
     env = Env(client, views, clock, recorder)
     return [
+        EndpointSliceMirroring(env),
         ApiServerEndpoints(env, options), NamespaceController(env, options), ServiceAccountController(env, options),
         DeploymentController(env), ReplicaSetController(env), DaemonSetController(env), EndpointsController(env),
         ReplicationController(env), StatefulSetController(env), JobController(env), CronJobController(env),

@@ -18,6 +18,8 @@ from parkube.kubeapi.client import (
     CSRS,
     DAEMONSETS,
     DEPLOYMENTS,
+    ENDPOINTS,
+    ENDPOINTSLICES,
     GVR,
     JOBS,
     LEASES,
@@ -105,6 +107,36 @@ def service_info(obj: Obj) -> ServiceInfo:
         tuple(sorted((spec.get("selector") or {}).items())),
         hash(orjson.dumps([spec, m.get("labels"), m.get("annotations")])),
     )
+
+
+class SliceInfo(NamedTuple):
+    """An EndpointSlice, for whoever wrote it."""
+
+    service: str
+    manager: str
+
+
+def slice_info(obj: Obj) -> SliceInfo:
+    """The projection of an EndpointSlice."""
+    labels = obj["metadata"].get("labels") or {}
+    return SliceInfo(
+        labels.get("kubernetes.io/service-name", ""), labels.get("endpointslice.kubernetes.io/managed-by", "")
+    )
+
+
+class EndpointsInfo(NamedTuple):
+    """Endpoints, for their mirror."""
+
+    generated: bool  # by the endpoints controller, which writes slices itself
+    digest: int
+
+
+def endpoints_info(obj: Obj) -> EndpointsInfo:
+    """The projection of Endpoints."""
+    m = obj["metadata"]
+    labels = m.get("labels") or {}
+    said = orjson.dumps([obj.get("subsets"), labels, m.get("annotations")])
+    return EndpointsInfo("endpoints.kubernetes.io/managed-by" in labels, hash(said))
 
 
 class NamespaceInfo(NamedTuple):
@@ -233,6 +265,8 @@ class Views:
         self.jobs: Informer[JobInfo] = Informer(client, JOBS, job_info)
         self.cronjobs: Informer[Trace] = Informer(client, CRONJOBS, trace)
         self.services: Informer[ServiceInfo] = Informer(client, SERVICES, service_info)
+        self.slices: Informer[SliceInfo] = Informer(client, ENDPOINTSLICES, slice_info)
+        self.endpoints: Informer[EndpointsInfo] = Informer(client, ENDPOINTS, endpoints_info)
         self.csrs: Informer[str] = Informer(client, CSRS, csr_info)
         self.budgets: Informer[BudgetInfo] = Informer(client, BUDGETS, budget_info)
 
@@ -251,6 +285,8 @@ class Views:
             self.jobs,
             self.cronjobs,
             self.services,
+            self.slices,
+            self.endpoints,
             self.csrs,
             self.budgets,
         ]

@@ -6,14 +6,13 @@ from typing import ClassVar
 
 from parkube.controlplane.controllers.endpoints.plan import (
     CONTROLLER,
-    MANAGED_BY,
-    SERVICE_LABEL,
     digest,
     endpoints,
     slices,
 )
+from parkube.controlplane.controllers.endpoints.writer import SliceWriter
 from parkube.controlplane.controllers.runner import Env, Reconciler
-from parkube.controlplane.controllers.views import ServiceInfo
+from parkube.controlplane.controllers.views import EndpointsInfo, ServiceInfo, SliceInfo
 from parkube.kubeapi.client import ENDPOINTS, ENDPOINTSLICES, GVR, NODES, PODS, SERVICES
 from parkube.kubeapi.compact import PodInfo
 from parkube.kubeapi.errors import AlreadyExists, NotFound, Obj
@@ -26,16 +25,18 @@ class EndpointsController(Reconciler):
     """Keeps EndpointSlices and Endpoints of every Service that selects pods."""
 
     name: ClassVar[str] = "endpoints"
-    inputs: ClassVar[tuple[GVR, ...]] = (SERVICES, PODS, NODES)
+    inputs: ClassVar[tuple[GVR, ...]] = (SERVICES, PODS, NODES, ENDPOINTSLICES, ENDPOINTS)
     outputs: ClassVar[tuple[GVR, ...]] = (ENDPOINTSLICES, ENDPOINTS)
 
     def __init__(self, env: Env) -> None:
         super().__init__(env)
-        self._written: dict[str, dict[str, str]] = {}  # service -> slice name -> digest
+        self._writer = SliceWriter(env.client, CONTROLLER)
         self._endpoints: dict[str, str] = {}
         self._selecting: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {}  # namespace -> service -> selector
         env.views.services.subscribe(self._service_changed)
         env.views.pods.subscribe(self._pod_changed)
+        env.views.slices.subscribe(self._slice_changed)
+        env.views.endpoints.subscribe(self._endpoints_changed)
 
     def _service_changed(self, kind: str, key: str, old: ServiceInfo | None, new: ServiceInfo | None) -> None:
         namespace = split_key(key)[0]
@@ -56,6 +57,17 @@ class EndpointsController(Reconciler):
             if any(p is not None and all(p.labels.get(k) == v for k, v in selector) for p in (old, new)):
                 self.queue.add_after(service, _GATHER_S)
 
+    def _slice_changed(self, kind: str, key: str, old: SliceInfo | None, new: SliceInfo | None) -> None:
+        if new is None and old is not None and old.manager == CONTROLLER:
+            namespace, name = split_key(key)
+            owner = f"{namespace}/{old.service}"
+            if self._writer.lost(owner, name):
+                self.queue.add(owner)
+
+    def _endpoints_changed(self, kind: str, key: str, old: EndpointsInfo | None, new: EndpointsInfo | None) -> None:
+        if new is None and self._endpoints.pop(key, None) is not None:
+            self.queue.add(key)
+
     @staticmethod
     def _same(old: PodInfo, new: PodInfo) -> bool:
         return (old.ips, old.ready, old.labels, old.node, bool(old.deleting), old.finished) == (
@@ -74,48 +86,9 @@ class EndpointsController(Reconciler):
             return None
         pods = self.views.index.in_namespace(namespace)
         nodes = {p.node: n for p in pods if p.node and (n := self.views.nodes.get(p.node)) is not None}
-        await self._write_slices(key, slices(service, pods, nodes))
+        await self._writer.write(key, slices(service, pods, nodes))
         await self._write_endpoints(key, endpoints(service, pods))
         return None
-
-    async def _existing(self, key: str) -> dict[str, str]:
-        known = self._written.get(key)
-        if known is None:
-            namespace, name = split_key(key)
-            selector = f"{SERVICE_LABEL}={name},{MANAGED_BY}={CONTROLLER}"
-            found = await self.client.list(ENDPOINTSLICES, namespace, label_selector=selector)
-            known = self._written[key] = {s["metadata"]["name"]: digest(s) for s in found.get("items") or ()}
-        return known
-
-    async def _write_slices(self, key: str, wanted: list[Obj]) -> None:
-        namespace, name = split_key(key)
-        known = await self._existing(key)
-        digests = [digest(s) for s in wanted]
-        free = [slice_name for slice_name, had in sorted(known.items()) if had not in digests]
-        have = set(known.values())
-        for obj, fresh in zip(wanted, digests, strict=True):
-            if fresh in have:
-                continue
-            if free:
-                obj["metadata"]["name"] = slice_name = free.pop()
-                try:
-                    await self.client.update(ENDPOINTSLICES, obj)
-                    known[slice_name] = fresh
-                    continue
-                except NotFound:
-                    del known[slice_name], obj["metadata"]["name"]
-            obj["metadata"]["generateName"] = name + "-"
-            made = await self.client.create(ENDPOINTSLICES, obj, namespace)
-            known[made["metadata"]["name"]] = fresh
-        for slice_name in free:
-            await self._drop(namespace, slice_name)
-            del known[slice_name]
-
-    async def _drop(self, namespace: str, name: str) -> None:
-        try:
-            await self.client.delete(ENDPOINTSLICES, name, namespace)
-        except NotFound:
-            return
 
     async def _write_endpoints(self, key: str, wanted: Obj) -> None:
         fresh = digest(wanted)
@@ -133,9 +106,7 @@ class EndpointsController(Reconciler):
     async def _gone(self, key: str) -> None:
         namespace, name = split_key(key)
         self._endpoints.pop(key, None)
-        for slice_name in await self._existing(key):
-            await self._drop(namespace, slice_name)
-        self._written.pop(key, None)
+        await self._writer.forget(key)
         try:
             await self.client.delete(ENDPOINTS, name, namespace)
         except NotFound:
