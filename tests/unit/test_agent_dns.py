@@ -17,6 +17,7 @@ from parkube.nodeagent.network.backends import keep_service, keep_slice
 from parkube.nodeagent.network.dns.messages import answer
 from parkube.nodeagent.network.dns.records import Directory, find, reverse
 from parkube.nodeagent.network.dns.server import DnsServer, Forwarder
+from parkube.nodeagent.volumes.hosts import render
 
 DOMAIN = "cluster.local"
 PORTS = [{"name": "http", "port": 80, "targetPort": "web"}, {"name": "dns", "port": 53, "protocol": "UDP"}]
@@ -206,3 +207,9 @@ async def test_both_sockets_and_a_server_above() -> None:
         job.cancel()
     await asyncio.gather(task, upper, return_exceptions=True)
     assert await Forwarder([])(query, False) is None
+
+
+def test_a_pod_with_a_subdomain_finds_its_whole_name_in_its_hosts() -> None:
+    pod: Obj = {"metadata": {"namespace": "default"}, "spec": {"subdomain": "db"}}
+    assert "10.42.1.2\tdb-0.db.default.svc.cluster.local\tdb-0\n" in render(pod, "10.42.1.2", "db-0", DOMAIN)
+    assert "10.42.1.2\tdb-0\n" in render({**pod, "spec": {}}, "10.42.1.2", "db-0", DOMAIN)

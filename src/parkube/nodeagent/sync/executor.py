@@ -153,10 +153,11 @@ class Executor:
         )  # fmt: skip
         mounts = self.volumes.mounts(pod, container, dict(env))
         folder, ip = self.volumes.folder(pod["metadata"]["uid"]), self.facts(pod, seen)["status.podIP"]
-        mounts += hosts_mount(folder, pod, ip, build.hostname(pod, self.node.facts.name), mounts)
+        facts = self.node.facts
+        mounts += hosts_mount(folder, pod, ip, build.hostname(pod, facts.name), mounts, facts.cluster_domain)
         image = await self.runtime.image(action.image_id)
         user = (image.uid, image.username) if image else (None, "")
-        return build.container_spec(pod, container, action.attempt, action.image_id, user, env, mounts, self.node.facts)
+        return build.container_spec(pod, container, action.attempt, action.image_id, user, env, mounts, facts)
 
     async def _post_start(self, pod: Obj, container: Obj, container_id: str, hook: Obj, seen: PodObserved) -> None:
         fault = await self._hook(hook, container, container_id, pod, seen, 30.0)

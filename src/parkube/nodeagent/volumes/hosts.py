@@ -17,20 +17,25 @@ ff02::2\tip6-allrouters
 """
 
 
-def render(pod: Obj, ip: str, hostname: str) -> str:
-    """The file's text."""
-    lines = [f"{ip}\t{hostname}"] if ip else []
+def render(pod: Obj, ip: str, hostname: str, domain: str = "") -> str:
+    """The file's text; `domain` is the cluster's, for a pod that has a subdomain."""
+    subdomain, names = pod["spec"].get("subdomain"), hostname
+    if subdomain and domain:
+        names = f"{hostname}.{subdomain}.{pod['metadata']['namespace']}.svc.{domain}\t{hostname}"
+    lines = [f"{ip}\t{names}"] if ip else []
     for alias in pod["spec"].get("hostAliases") or ():
         lines.append(f"{alias['ip']}\t{' '.join(alias.get('hostnames') or ())}")
     return _HEAD + "\n".join(lines) + "\n"
 
 
-def hosts_mount(folder: Path, pod: Obj, ip: str, hostname: str, mounts: list[Mount]) -> list[Mount]:
+def hosts_mount(
+    folder: Path, pod: Obj, ip: str, hostname: str, mounts: list[Mount], domain: str = ""
+) -> list[Mount]:  # fmt: skip
     """Write the file into the pod's folder; its mount, unless the container brings its own."""
     if pod["spec"].get("hostNetwork") or any(m.container_path == "/etc/hosts" for m in mounts):
         return []
     path = folder / "etc-hosts"
-    text = render(pod, ip, hostname)
+    text = render(pod, ip, hostname, domain)
     if not path.exists() or path.read_text() != text:
         path.write_text(text)
         path.chmod(0o644)
