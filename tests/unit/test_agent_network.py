@@ -14,6 +14,7 @@ from parkube.kubeapi.errors import Obj
 from parkube.nodeagent.network.apply import Nftables
 from parkube.nodeagent.network.backends import entries, host_ports, keep_service, keep_slice, local_pods
 from parkube.nodeagent.network.cni import conflist
+from parkube.nodeagent.network.flows import Flow, concerns
 from parkube.nodeagent.network.overlay import Peer, links, mac_of
 from parkube.nodeagent.network.rules import (
     Backend,
@@ -151,6 +152,15 @@ def test_udp_flows_to_lost_backends_are_forgotten() -> None:
     assert stale_udp(dns(), dns(TWO[0])) == [Stale("10.43.0.9", 53, ""), Stale("", 30053, "")]
     assert stale_udp(dns(TWO[0]), [])[0] == Stale("10.43.0.9", 53, "10.42.1.2")
     assert stale_udp(dns(*TWO), dns(*TWO)) == []
+
+
+def test_which_flows_an_order_is_about() -> None:
+    gone, fresh = [Stale("10.43.0.9", 53, "10.42.2.3")], [Stale("", 30053, "")]
+    assert concerns(Flow("10.43.0.9", 53, "10.42.2.3"), gone)
+    assert not concerns(Flow("10.43.0.9", 53, "10.42.2.4"), gone)
+    assert not concerns(Flow("10.43.0.9", 54, "10.42.2.3"), gone)
+    assert concerns(Flow("192.0.2.1", 30053, "192.0.2.1"), fresh), "it began when nobody served"
+    assert not concerns(Flow("192.0.2.1", 30053, "10.42.2.3"), fresh)
 
 
 async def test_rules_that_cannot_be_changed_are_written_anew(monkeypatch: pytest.MonkeyPatch) -> None:

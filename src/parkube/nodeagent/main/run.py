@@ -25,13 +25,13 @@ from parkube.nodeagent.join.mirror import MirrorListener
 from parkube.nodeagent.main import machine, preflight
 from parkube.nodeagent.main.agent import Agent, Surroundings
 from parkube.nodeagent.main.config import AgentConfig, ConfigError
-from parkube.nodeagent.network import links
+from parkube.nodeagent.network import flows, links
 from parkube.nodeagent.network.apply import Nftables, set_sysctls
 from parkube.nodeagent.network.cni import pod_cidr_for, write_conflist
 from parkube.nodeagent.network.dns.messages import answer
 from parkube.nodeagent.network.dns.records import Directory
 from parkube.nodeagent.network.dns.server import Answer, DnsServer, Forwarder
-from parkube.nodeagent.network.rules import Backend, Rules, table
+from parkube.nodeagent.network.rules import Backend, Entry, Rules, stale_udp, table
 from parkube.nodeagent.runtime.containerd import ensure_containerd
 from parkube.nodeagent.runtime.cri.channel import answers
 from parkube.nodeagent.runtime.cri.runtime import CriRuntime
@@ -180,8 +180,13 @@ async def _surroundings(
     address = machine.remembered(checkpoint, "address", config.node_ip or machine.source_address(host, port))
     nftables = Nftables()
 
+    served: list[Entry] = []
+
     async def apply(rules: Rules) -> None:
         await nftables.apply(table(rules))
+        stale = stale_udp(served, rules.entries) if served else []
+        served[:] = rules.entries
+        await flows.forget(stale)
 
     def api_server() -> Backend | None:
         """The server as this agent reaches it; on the server's own machine, by an address that pods reach too."""
