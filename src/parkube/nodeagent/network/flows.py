@@ -7,6 +7,7 @@ A process of its own, because the netlink library is bigger than the agent may b
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import sys
@@ -41,25 +42,27 @@ def concerns(flow: Flow, stale: Sequence[Stale]) -> bool:
     )
 
 
-def act(tracker: Any, tuples: Any, stale: Sequence[Stale]) -> int:
-    """Delete what is concerned through an open netlink socket; how many there were."""
-    count = 0
-    for entry in tracker.dump():
-        there = tuples.from_netlink(socket.AF_INET, entry.get_attr("CTA_TUPLE_ORIG"))
-        back = tuples.from_netlink(socket.AF_INET, entry.get_attr("CTA_TUPLE_REPLY"))
-        if there.proto == socket.IPPROTO_UDP and concerns(Flow(there.daddr, there.dport, back.saddr), stale):
+def act(connect: Any, tuples: Any, stale: Sequence[Stale]) -> int:
+    """Delete what is concerned; how many there were. A socket of the library's is good for one request."""
+    concerned = []
+    with connect() as tracker:
+        for entry in tracker.dump():
+            there = tuples.from_netlink(socket.AF_INET, entry.get_attr("CTA_TUPLE_ORIG"))
+            back = tuples.from_netlink(socket.AF_INET, entry.get_attr("CTA_TUPLE_REPLY"))
+            if there.proto == socket.IPPROTO_UDP and concerns(Flow(there.daddr, there.dport, back.saddr), stale):
+                concerned.append(there)
+    for there in concerned:
+        with connect() as tracker, contextlib.suppress(Exception):  # it may have ended by itself
             tracker.entry("del", tuple_orig=there)
-            count += 1
-    return count
+    return len(concerned)
 
 
 def main() -> int:
-    """Read, act; a fault is one line on stderr."""
+    """Read, act, print how many; a fault is one line on stderr."""
     from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple, NFCTSocket
 
     try:
-        with NFCTSocket() as tracker:
-            print(act(tracker, NFCTAttrTuple, [Stale(*one) for one in json.load(sys.stdin)]))
+        print(act(NFCTSocket, NFCTAttrTuple, [Stale(*one) for one in json.load(sys.stdin)]))
     except Exception as error:
         print(f"tracked flows cannot be forgotten: {error}", file=sys.stderr)
         return 1

@@ -1,5 +1,5 @@
-"""The API server's own place in the cluster: system namespaces, Service `default/kubernetes` and its endpoints, the range
-of Services' addresses, and the Service by which clients know the cluster's DNS."""
+"""The API server's own place in the cluster: system namespaces, Service `default/kubernetes` and its endpoints, the
+range of Services' addresses, and the Service by which clients know the cluster's DNS."""
 
 from __future__ import annotations
 
