@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from parkube.controlplane.controllers.endpoints.addresses import IPADDRESSES, address
 from parkube.controlplane.controllers.options import Options
 from parkube.kubeapi.client import ENDPOINTS, ENDPOINTSLICES, PODS, SERVICECIDRS, SERVICES
 from parkube.kubeapi.errors import Obj
@@ -199,5 +200,24 @@ def test_the_dns_service_is_there_for_those_who_look_for_it() -> None:
             found = await c.client.get(SERVICES, "kube-dns", "kube-system")
             assert found["spec"]["clusterIP"] == "10.43.0.10"
             assert [(p["name"], p["protocol"]) for p in found["spec"]["ports"]] == [("dns", "UDP"), ("dns-tcp", "TCP")]
+
+    run(story())
+
+
+def test_addresses_of_services_are_objects() -> None:
+    async def story() -> None:
+        async with FakeCluster("service-addresses", agents=False) as c:
+
+            def taken() -> dict[str, str]:
+                return {o["metadata"]["name"]: o["spec"]["parentRef"]["name"] for o in c.client.all(IPADDRESSES)}
+
+            stale = address("10.43.0.99", "default/gone")
+            await c.client.create(IPADDRESSES, stale)
+            await c.client.create(SERVICES, service(clusterIP="10.43.0.7", clusterIPs=["10.43.0.7"]), "default")
+            await asyncio.sleep(1)
+            assert taken() == {"10.43.0.7": "web"}, "what nobody has is given back"
+            c.client.drop(SERVICES, "web", "default")
+            await asyncio.sleep(1)
+            assert taken() == {}
 
     run(story())

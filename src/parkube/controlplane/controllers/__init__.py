@@ -14,6 +14,7 @@ from parkube.controlplane.controllers.csr import CsrController
 from parkube.controlplane.controllers.daemonsets.controller import DaemonSetController
 from parkube.controlplane.controllers.deployments.controller import DeploymentController
 from parkube.controlplane.controllers.disruption import DisruptionController
+from parkube.controlplane.controllers.endpoints.addresses import ServiceAddresses
 from parkube.controlplane.controllers.endpoints.apiserver import ApiServerEndpoints
 from parkube.controlplane.controllers.endpoints.controller import EndpointsController
 from parkube.controlplane.controllers.endpoints.mirror import EndpointSliceMirroring
@@ -46,7 +47,7 @@ def controllers(
     """Every controller, not yet running. `clock` is wall time, s since 1970."""
     env = Env(client, views, clock, recorder)
     return [
-        EndpointSliceMirroring(env),
+        EndpointSliceMirroring(env), ServiceAddresses(env),
         ApiServerEndpoints(env, options), NamespaceController(env, options), ServiceAccountController(env, options),
         DeploymentController(env), ReplicaSetController(env), DaemonSetController(env), EndpointsController(env),
         ReplicationController(env), StatefulSetController(env), JobController(env), CronJobController(env),

@@ -97,6 +97,7 @@ class ServiceInfo(NamedTuple):
     uid: str
     selector: tuple[tuple[str, str], ...]
     digest: int  # over the spec, labels and annotations
+    ips: tuple[str, ...] = ()
 
 
 def service_info(obj: Obj) -> ServiceInfo:
@@ -106,6 +107,7 @@ def service_info(obj: Obj) -> ServiceInfo:
         m.get("uid", ""),
         tuple(sorted((spec.get("selector") or {}).items())),
         hash(orjson.dumps([spec, m.get("labels"), m.get("annotations")])),
+        tuple(ip for ip in spec.get("clusterIPs") or () if ip != "None") if spec.get("type") != "ExternalName" else (),
     )
 
 
