@@ -200,7 +200,7 @@ def test_lightkube(cluster: Server) -> None:
     )
     client.apply(wanted)
     client.wait(Deployment, "web", for_conditions=["Available"], namespace="light")
-    pod = next(client.list(Pod, labels={"app": "web"}))
+    pod = next(iter(client.list(Pod, labels={"app": "web"})))
     assert pod.metadata is not None
     assert pod.metadata.name is not None
     assert list(client.log(pod.metadata.name)) == ["up\n"]
@@ -238,7 +238,7 @@ def test_kr8s(cluster: Server) -> None:
     assert isinstance(pod, Kr8sPod)
     assert list(pod.logs()) == ["up"]
     assert pod.exec(["echo", "hello"]).stdout == b"hello\n"
-    with pod.portforward(remote_port=8080) as port:
+    with pod.portforward(remote_port=8080, local_port="auto") as port:
         said = subprocess.run(
             ["curl", "-s", "--max-time", "10", f"http://127.0.0.1:{port}/"], capture_output=True, text=True, check=True
         )

@@ -44,7 +44,7 @@ spec:
       containers: [{name: a, image: "example.test/a:1", envFrom: [{configMapRef: {name: colours}}]}]
 """,
 }
-OVERLAY = "resources: [../base]\nnamePrefix: west-\ncommonLabels: {site: west}\n"
+OVERLAY = "bases: [../base]\nnamePrefix: west-\ncommonLabels: {site: west}\n"
 
 
 def test_every_verb_of_the_help_is_tried_somewhere(kubectls: dict[str, Path]) -> None:

@@ -174,14 +174,14 @@ def test_files_are_copied_both_ways(kube: Kubectl, tmp_path: Path) -> None:
     kube("wait", "--for=condition=Ready", "pod/box", "--timeout=20s")
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "plan").write_text("bay 7")
-    kube("cp", str(tmp_path / "there"), "box:/tmp/there")
-    assert kube("exec", "box", "--", "cat", "/tmp/there/plan") == "bay 7"
-    kube("cp", "box:/tmp/there/plan", str(tmp_path / "back"))
+    kube("cp", str(tmp_path / "there"), "box:/there")
+    assert kube("exec", "box", "--", "cat", "/there/plan") == "bay 7"
+    kube("cp", "box:/there/plan", str(tmp_path / "back"))
     assert (tmp_path / "back").read_text() == "bay 7"
 
 
 def test_a_port_is_forwarded(kube: Kubectl) -> None:
-    script = "mkdir /tmp/w; echo hello > /tmp/w/index.html; httpd -f -p 8080 -h /tmp/w"
+    script = "mkdir -p /tmp/w; echo hello > /tmp/w/index.html; httpd -f -p 8080 -h /tmp/w"
     kube.apply(pod("web", script, ports=[{"containerPort": 8080}]))
     kube("wait", "--for=condition=Ready", "pod/web", "--timeout=20s")
     command = kube.command("port-forward", "pod/web", ":8080")

@@ -56,10 +56,10 @@ class StreamingServer:
             self.stdin.put_nowait(None)
 
     def _opened(self, number: int, block: bytes) -> None:
-        assert struct.unpack(">I", block[:4])[0] == 1
         size = struct.unpack(">I", block[4:8])[0]
         assert block[8 : 8 + size] == b"streamtype"
-        name = block[12 + size :].decode()
+        (length,) = struct.unpack(">I", block[8 + size : 12 + size])
+        name = block[12 + size : 12 + size + length].decode()
         self.streams[name], self.names[number] = number, name
         self.writer.write(struct.pack(">II", 0x80030006, 4) + b"\0\0\0\2")  # a ping, which clients answer
         if len(self.streams) == self.expected:

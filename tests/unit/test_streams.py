@@ -44,7 +44,7 @@ class Box:
         self.asked: list[Any] = []
 
     async def containers(self, namespace: str, pod: str, container: str = "") -> list[Container]:
-        return [c for c in self.found if c.name == container]
+        return [c for c in self.found if container in ("", c.name)]
 
     async def exec_url(self, container_id: str, command: Sequence[str], **flags: bool) -> str:
         self.asked.append((container_id, list(command), flags))
@@ -52,6 +52,10 @@ class Box:
 
     async def attach_url(self, container_id: str, **flags: bool) -> str:
         self.asked.append((container_id, flags))
+        return self.url
+
+    async def port_forward_url(self, sandbox_id: str, ports: Sequence[int]) -> str:
+        self.asked.append((sandbox_id, list(ports)))
         return self.url
 
 
@@ -190,8 +194,10 @@ async def test_no_previous_container(tmp_path: Path) -> None:
 # -- exec
 
 
-async def executed(box: Box, headers: dict[str, str], query: str, method: str = "GET") -> tuple[Node, End, Any]:
-    """Ask for exec through the relay; the client's end of the connection."""
+async def executed(
+    box: Box, headers: dict[str, str], query: str, method: str = "GET", path: str = "/exec/ns/pod/web"
+) -> tuple[Node, End, Any]:
+    """Ask for exec (or what is at `path`) through the relay; the client's end of the connection."""
     node = Node(box)
     between = Pair()
     client = End()
@@ -201,7 +207,7 @@ async def executed(box: Box, headers: dict[str, str], query: str, method: str = 
         between.left.open(client)
         return None  # type: ignore[return-value]
 
-    target = f"/exec/ns/pod/web?{query}"
+    target = f"{path}?{query}"
     pass_through(node, "n", method, target, headers.items(), hijack)  # type: ignore[arg-type]
 
     async def move() -> None:
@@ -291,6 +297,29 @@ async def test_a_terminal_has_no_stderr_and_can_be_resized() -> None:
     client.stream.write(masked(websocket.BINARY, b'\x04{"Width":80,"Height":24}'))
     await until(lambda: client.eof or client.lost)
     assert runtime.resizes == [b'{"Width":80,"Height":24}']
+    pump.cancel()
+    node.pump.cancel()
+
+
+async def test_a_port_is_forwarded_over_websocket_until_its_end() -> None:
+    async def command(server: StreamingServer) -> None:
+        await until(lambda: server.resizes)
+        server.send("data", b"HTTP/1.0 200 OK", end=True)
+        await asyncio.sleep(0.2)
+
+    runtime = StreamingServer(2, command)
+    box = Box(await runtime.start(), container())
+    node, client, pump = await executed(box, WEBSOCKET, "ports=8080", path="/portForward/ns/pod")
+    await until(lambda: set(runtime.streams) == {"error", "data"})
+    assert client.stream is not None
+    client.stream.write(masked(websocket.BINARY, b"\x00GET / HTTP/1.0\r\n\r\n"))
+    await until(lambda: client.eof or client.lost)
+    got = frames(bytes(client.got).partition(b"\r\n\r\n")[2])
+    port = (8080).to_bytes(2, "little")
+    assert got[:2] == [(websocket.BINARY, b"\x00" + port), (websocket.BINARY, b"\x01" + port)]
+    assert got[2:] == [(websocket.BINARY, b"\x00HTTP/1.0 200 OK"), (websocket.CLOSE, struct.pack(">H", 1000))]
+    assert runtime.resizes == [b"GET / HTTP/1.0\r\n\r\n"]
+    assert box.asked[0][1] == [8080]
     pump.cancel()
     node.pump.cancel()
 

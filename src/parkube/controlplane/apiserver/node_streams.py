@@ -1,4 +1,4 @@
-"""`pods/log`, `exec` and `attach`: carried to the pod's node through its tunnel, whatever is said there."""
+"""`pods/log`, `exec`, `attach` and `portforward`: carried to the pod's node through its tunnel."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from parkube.controlplane.tunnel.tunnels import Tunnels
 from parkube.kubeapi.client import GVR, PODS
 from parkube.kubeapi.errors import BadRequest
 
-_TARGETS = {"exec": targets.exec_target, "attach": targets.attach_target}
+_TARGETS = {"exec": targets.exec_target, "attach": targets.attach_target, "portforward": targets.forward_target}
 
 
 def handlers(registry: Registry, tunnels: Tunnels) -> dict[tuple[GVR, str], Raw]:
-    """The handlers of the three subresources."""
+    """The handlers of these subresources."""
 
     async def log(request: Request, row: Resource, namespace: str, name: str) -> Response | None:
         pod = (await registry.get(row, namespace, name)).object()
@@ -41,7 +41,7 @@ def handlers(registry: Registry, tunnels: Tunnels) -> dict[tuple[GVR, str], Raw]
 
         return handle
 
-    return {(PODS, "log"): log, (PODS, "exec"): upgraded("exec"), (PODS, "attach"): upgraded("attach")}
+    return {(PODS, "log"): log, **{(PODS, kind): upgraded(kind) for kind in _TARGETS}}
 
 
 async def send(request: Request, answer: Answer) -> Response | None:

@@ -24,7 +24,6 @@ from parkube.kubeapi.client import PatchType
 from parkube.kubeapi.errors import BadRequest, MethodNotAllowed, NotFound, Obj
 
 _SHOWN = 30  # bytes of a body that an error shows
-_LATER = {"portforward": "port-forward is not in this version"}
 _PROXY = "proxy"  # whatever the method and the path behind it, the proxied place answers
 
 
@@ -69,8 +68,6 @@ class Resources:
         raise MethodNotAllowed("the server does not allow this method on the requested resource")
 
     def _known(self, row: Resource, at: Target) -> None:
-        if at.subresource in _LATER and at.subresource not in row.subresources:
-            raise BadRequest(_LATER[at.subresource])
         if at.subresource not in row.subresources or (at.rest and at.subresource != _PROXY):
             raise no_such_resource()
         verbs = speaks(row, at.subresource).verbs

@@ -49,6 +49,16 @@ def attach_target(pod: Obj, query: Sequence[tuple[str, str]]) -> Target:
     return Target(_node(pod), _path("attach", pod, container, [p for p in query if p[0] in _EXEC_KEYS[1:]]))
 
 
+def forward_target(pod: Obj, query: Sequence[tuple[str, str]]) -> Target:
+    """Where a pod's ports are forwarded from. Raises `BadRequest`."""
+    phase = pod.get("status", {}).get("phase", "")
+    if phase in ("Succeeded", "Failed"):
+        raise BadRequest(f"cannot forward ports of a completed pod; current phase is {phase}")
+    meta, asked = pod["metadata"], [p for p in query if p[0] == "ports"]
+    path = f"/portForward/{meta['namespace']}/{meta['name']}"
+    return Target(_node(pod), f"{path}?{urlencode(asked)}" if asked else path)
+
+
 def _path(verb: str, pod: Obj, container: str, query: Sequence[tuple[str, str]]) -> str:
     meta = pod["metadata"]
     path = f"/{verb}/{meta['namespace']}/{meta['name']}/{quote(container)}"

@@ -163,6 +163,9 @@ class HollowRuntime:
     async def attach_url(self, container_id: str, *, tty: bool, stdin: bool, stdout: bool, stderr: bool) -> str:
         raise RuntimeFault("a hollow container has no streams")
 
+    async def port_forward_url(self, sandbox_id: str, ports: Sequence[int]) -> str:
+        raise RuntimeFault("a hollow container has no ports")
+
     async def reopen_log(self, container_id: str) -> None:
         return
 

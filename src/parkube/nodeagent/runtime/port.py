@@ -123,6 +123,10 @@ class Runtime(Protocol):
         """As `exec_url`, to the container's own process."""
         ...
 
+    async def port_forward_url(self, sandbox_id: str, ports: Sequence[int]) -> str:
+        """A one-time http:// URL on this machine that speaks SPDY/3.1 port-forward into the sandbox."""
+        ...
+
     async def reopen_log(self, container_id: str) -> None:
         """After the log file was moved away."""
         ...

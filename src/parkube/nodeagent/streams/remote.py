@@ -59,21 +59,19 @@ def choose(offered: Sequence[str]) -> str:
     return next((p for p in PROTOCOLS if p in offered), "")
 
 
-async def translate(url: str, streams: Streams, client: asyncio.Transport, greeting: bytes) -> Translator:
-    """Connect to the runtime, write `greeting` (the answer to the WebSocket handshake) to the client, open the
-    streams; the protocol for the client's connection. Raises `OSError`, `StreamFault`, before the greeting."""
+async def translate(url: str, translator: Translator, versions: Sequence[str] = _SPDY_PROTOCOLS[:1]) -> None:
+    """Connect the translator to the runtime: it writes its greeting (the answer to the WebSocket handshake) to the
+    client and opens the streams. Raises `OSError`, `StreamFault`, before the greeting."""
     host, port, target = _where(url)
-    translator = Translator(streams, client, greeting)
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(CONNECT_S):
         transport, _ = await loop.create_connection(lambda: _Runtime(translator), host, port)
-        transport.write(_upgrade(host, port, target, _SPDY_PROTOCOLS[:1]))
+        transport.write(_upgrade(host, port, target, versions))
         try:
             await translator.ready
         except BaseException:
             transport.abort()
             raise
-    return translator
 
 
 def _where(url: str) -> tuple[str, int, str]:

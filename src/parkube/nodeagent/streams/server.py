@@ -26,7 +26,7 @@ import orjson
 from parkube.kubeapi.errors import ApiError, BadRequest, InternalError, NotFound
 from parkube.nodeagent.plan.model import Container, ContainerPhase
 from parkube.nodeagent.runtime.port import RuntimeFault
-from parkube.nodeagent.streams import remote, websocket
+from parkube.nodeagent.streams import forwarding, remote, websocket
 from parkube.nodeagent.streams.connect import connect
 from parkube.nodeagent.streams.errors import StreamFault
 from parkube.nodeagent.streams.logs import LogOptions, read_log
@@ -44,6 +44,8 @@ class Containers(Protocol):
     ) -> str: ...
 
     async def attach_url(self, container_id: str, *, tty: bool, stdin: bool, stdout: bool, stderr: bool) -> str: ...
+
+    async def port_forward_url(self, sandbox_id: str, ports: Sequence[int]) -> str: ...
 
 
 class StreamServer:
@@ -142,6 +144,8 @@ class _Request(asyncio.Protocol):
                 await self._send_text([b"ok"])
             elif len(parts) == 4 and parts[0] == "containerLogs":
                 await self._logs(parts[1], parts[2], parts[3], query)
+            elif len(parts) == 3 and parts[0] == "portForward":
+                await self._forward(parts[1], parts[2], query)
             elif len(parts) == 4 and parts[0] in ("exec", "attach"):
                 await self._remote(parts[0], parts[1], parts[2], parts[3], query)
             else:
@@ -241,22 +245,50 @@ class _Request(asyncio.Protocol):
         if self._transport is None:
             return
         if upgrade == "websocket":
-            await self._websocket(url, streams, remote.choose(offered))
+            chosen = remote.choose(offered)
+            translator = remote.Translator(streams, self._transport, self._greeting(chosen))
+            await remote.translate(url, translator)
+            self._hand_to(translator)
         else:
-            versions = [v.strip() for v in self._headers.get("x-stream-protocol-version", "").split(",") if v.strip()]
+            self._hand_to(await remote.pass_spdy(url, self._versions(), self._transport))
+
+    async def _forward(self, namespace: str, pod: str, query: Sequence[tuple[str, str]]) -> None:
+        """Port-forward: `ports` in the query for WebSocket, in the streams' headers for SPDY."""
+        found = [c for c in await self._container(namespace, pod, "") if c.phase is ContainerPhase.RUNNING]
+        if not found:
+            raise BadRequest(f'unable to forward port because pod "{pod}" is not running')
+        upgrade = self._headers.get("upgrade", "").lower()
+        offered = [p.strip() for p in self._headers.get("sec-websocket-protocol", "").split(",")]
+        chosen = forwarding.choose(offered)
+        if upgrade == "websocket" and not chosen:
+            raise BadRequest(f"of the WebSocket subprotocols only {' and '.join(forwarding.PROTOCOLS)} are spoken here")
+        if upgrade not in ("spdy/3.1", "websocket"):
+            raise BadRequest("an upgrade to SPDY/3.1 or WebSocket is needed for this")
+        ports = _ports(query)
+        if upgrade == "websocket" and not ports:
+            raise BadRequest('query parameter "ports" is required')
+        url = await self._server.containers.port_forward_url(found[-1].sandbox_id, ports)
+        if self._transport is None:
+            return
+        if upgrade == "websocket":
+            forwarder = forwarding.Forwarder(ports, self._transport, self._greeting(chosen))
+            await remote.translate(url, forwarder, forwarding.SPDY_PROTOCOLS)
+            self._hand_to(forwarder)
+        else:
+            versions = self._versions() or forwarding.SPDY_PROTOCOLS
             self._hand_to(await remote.pass_spdy(url, versions, self._transport))
 
-    async def _websocket(self, url: str, streams: remote.Streams, protocol: str) -> None:
-        assert self._transport is not None
+    def _versions(self) -> list[str]:
+        return [v.strip() for v in self._headers.get("x-stream-protocol-version", "").split(",") if v.strip()]
+
+    def _greeting(self, protocol: str) -> bytes:
         key = self._headers.get("sec-websocket-key", "")
         if not key:
             raise BadRequest("Sec-WebSocket-Key is missing")
-        greeting = (
+        return (
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Accept: {websocket.accept(key)}\r\nSec-WebSocket-Protocol: {protocol}\r\n\r\n"
-        )
-        translator = await remote.translate(url, streams, self._transport, greeting.encode())
-        self._hand_to(translator)
+        ).encode()
 
     def _hand_to(self, protocol: asyncio.Protocol) -> None:
         self._next = protocol
@@ -267,6 +299,15 @@ class _Request(asyncio.Protocol):
             protocol.data_received(early)
         if self._transport is None:
             protocol.connection_lost(None)
+
+
+def _ports(query: Sequence[tuple[str, str]]) -> list[int]:
+    """The ports of a query: `ports=80&ports=443` or `ports=80,443`. Raises `BadRequest`."""
+    words = [word for key, value in query if key == "ports" for word in value.split(",") if word]
+    for word in words:
+        if not word.isdigit() or not 0 < int(word) < 65536:
+            raise BadRequest(f'unable to parse "{word}" as a port')
+    return [int(word) for word in words]
 
 
 def _flag(query: dict[str, str], name: str) -> bool:

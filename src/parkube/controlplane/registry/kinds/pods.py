@@ -117,7 +117,9 @@ def rows() -> list[Resource]:
     return [
         row(
             "", "v1", "pods", "Pod", PodStrategy(), short="po", categories=("all",), columns=POD_COLUMNS,
-            subresources=("status", "binding", "eviction", "log", "exec", "attach", *changes.SUBRESOURCES, "proxy"),
+            subresources=(
+                "status", "binding", "eviction", "log", "exec", "attach", "portforward", *changes.SUBRESOURCES, "proxy",
+            ),
             fields=(
                 label("spec.nodeName"), label("spec.restartPolicy"), label("spec.schedulerName"),
                 label("spec.serviceAccountName"), label("spec.hostNetwork", "false"), label("status.phase"),

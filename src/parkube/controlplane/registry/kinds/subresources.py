@@ -31,6 +31,7 @@ _SPECIAL: dict[tuple[str, str], Subresource] = {
     ("pods", "proxy"): Subresource("", "", "PodProxyOptions", _ANY),
     ("services", "proxy"): Subresource("", "", "ServiceProxyOptions", _ANY),
     ("nodes", "proxy"): Subresource("", "", "NodeProxyOptions", _ANY),
+    ("pods", "portforward"): Subresource("", "", "PodPortForwardOptions", ("create", "get")),
     ("namespaces", "finalize"): Subresource("", "", "Namespace", ("update",)),
     ("serviceaccounts", "token"): Subresource("authentication.k8s.io", "v1", "TokenRequest", ("create",)),
 }

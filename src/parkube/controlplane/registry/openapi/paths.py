@@ -146,5 +146,5 @@ def _operation(
     scope = "Namespaced" if row.namespaced and not more else ""
     ident = f"{words.get(action, action)}{group}{row.gvr.version.capitalize()}{scope}{row.kind}{sub.capitalize()}{more}"
     extra = (_PRETTY,) if not parameters else ()
-    word = "connect" if sub in ("exec", "attach") else action
+    word = "connect" if sub in ("exec", "attach", "portforward") else action
     return Operation(path, method, word, ident, gvk, body, answer, (*parameters, *extra), _patch_types(row))

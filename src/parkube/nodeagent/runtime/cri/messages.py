@@ -95,6 +95,7 @@ CODEC = Codec({
     "ExecSyncResponse": "stdout=1:bytes stderr=2:bytes exit_code=3:int",
     "ExecRequest": "container_id=1:string cmd=2:*string tty=3:bool stdin=4:bool stdout=5:bool stderr=6:bool",
     "AttachRequest": "container_id=1:string stdin=2:bool tty=3:bool stdout=4:bool stderr=5:bool",
+    "PortForwardRequest": "pod_sandbox_id=1:string port=2:*int",
     "UrlResponse": "url=1:string",
     "Image": (
         "id=1:string repo_tags=2:*string repo_digests=3:*string size=4:int uid=5:Int64Value username=6:string"

@@ -278,6 +278,11 @@ class CriRuntime:
         reply = await self._channel.call(RUNTIME + "Attach", "AttachRequest", request, "UrlResponse")
         return str(reply["url"])
 
+    async def port_forward_url(self, sandbox_id: str, ports: Sequence[int]) -> str:
+        request = {"pod_sandbox_id": sandbox_id, "port": list(ports)}
+        reply = await self._channel.call(RUNTIME + "PortForward", "PortForwardRequest", request, "UrlResponse")
+        return str(reply["url"])
+
     async def reopen_log(self, container_id: str) -> None:
         await self._channel.call(RUNTIME + "ReopenContainerLog", "ContainerId", {"container_id": container_id})
 
