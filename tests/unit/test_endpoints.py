@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from parkube.controlplane.controllers.endpoints.addresses import IPADDRESSES, address
 from parkube.controlplane.controllers.options import Options
+from parkube.controlplane.registry.kinds.networking import IPAddressStrategy
+from parkube.controlplane.registry.metadata import name_faults
 from parkube.kubeapi.client import ENDPOINTS, ENDPOINTSLICES, PODS, SERVICECIDRS, SERVICES
 from parkube.kubeapi.errors import Obj
 from tests.fakes.virtual_time import run
@@ -221,3 +225,11 @@ def test_addresses_of_services_are_objects() -> None:
             assert taken() == {}
 
     run(story())
+
+
+@pytest.mark.parametrize(("name", "fine"), [("192.0.2.1", True), ("fe80::1", True), ("web", False), ("a/b", False)])
+def test_an_address_object_is_called_by_its_address(name: str, fine: bool) -> None:
+    strategy = IPAddressStrategy()
+    faults = strategy.validate(address(name, "default/web"), None, "")
+    faults += name_faults({"name": name}, strategy.name_rule)
+    assert (not faults) is fine

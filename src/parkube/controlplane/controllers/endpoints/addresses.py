@@ -53,9 +53,11 @@ class ServiceAddresses(Reconciler):
         for ip in sorted(wanted - mine):
             try:
                 await self.client.create(IPADDRESSES, address(ip, key))
-            except AlreadyExists:  # of a Service that is just going: its parent is now another
+            except AlreadyExists:  # of a Service that has just gone; whose it is cannot be changed
                 found = await self.client.get(IPADDRESSES, ip)
-                await self.client.update(IPADDRESSES, {**found, "spec": address(ip, key)["spec"]})
+                if found["spec"] != address(ip, key)["spec"]:
+                    await self.client.delete(IPADDRESSES, ip)
+                    return 0.1
             held.setdefault(key, set()).add(ip)
         for ip in sorted(mine - wanted):
             if not any(ip in others for owner, others in held.items() if owner != key):

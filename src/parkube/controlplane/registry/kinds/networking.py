@@ -149,6 +149,7 @@ class ServiceCIDRStrategy(KindStrategy):
 class IPAddressStrategy(PlainStrategy):
     """An address in use, and by what; its name is the address."""
 
+    name_rule = "path"  # IPv6 addresses have colons; what an address is, `validate` says
     generation = True
 
     def validate(self, obj: Obj, old: Obj | None, subresource: str) -> list[Cause]:
