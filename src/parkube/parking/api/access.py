@@ -58,7 +58,7 @@ async def caller_of(request: Request) -> Caller:
     raise Denied("this is not a token of anybody here")
 
 
-async def as_driver(request: Request, _shown: Shown = None) -> None:
+async def as_driver(request: Request) -> None:
     """A dependency of drivers' routes: a booking is reached by its secret, or by its driver's own token.
 
     Afterwards `bearer` is the booking's secret either way; who asks is on the trail.

@@ -55,7 +55,7 @@ def create_app(
     app = FastAPI(title="Parkube", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.platform = platform
     app.state.operator_token = operator_token
-    problems.install(app)
+    problems.install(app, lambda request: openapi.methods_of(app, request.url.path))
     openapi.install(app)
     for actor, router, guards in ROUTERS:
         depends = [Depends(guard) for guard in guards]

@@ -1,7 +1,8 @@
 """Idempotency keys: the same POST again with the same key is the same answer, and does nothing.
 
-The key belongs to who shows it (their token) and to what it was sent with: another body or path under the same key is
-refused. An answer of 5xx is not kept, since it may become another. Follows the IETF draft on the header.
+The key belongs to who shows it (their token; a guest has none, and no keys) and to what it was sent with: another body
+or path under the same key is refused. An answer of 5xx is not kept, since it may become another. Follows the IETF draft
+on the header.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ MOST_KEY: Final = 128
 _GIVEN_UP_AFTER: Final = timedelta(minutes=2)
 _NOT_FOR: Final = ("/api/v1/provider/", "/api/v1/driver/login")
 _BY_ITSELF: Final = ("/api/v1/driver/bookings",)  # a booking knows its own key, for longer than an answer is kept
+_NOT_KEPT: Final = (401, 403, 429)  # about who asks and how often, not about what was asked
 _WAIT_S: Final = 5.0
 _LOOK_EVERY_S: Final = 0.02
 _KEPT_HEADERS: Final = (b"content-type", b"location")
@@ -38,7 +40,8 @@ class IdempotencyKeys:
         headers = dict(scope["headers"]) if scope["type"] == "http" else {}
         key = headers.get(b"idempotency-key", b"").decode("latin-1")
         path = scope.get("path", "")
-        if not key or scope["method"] != "POST" or path.startswith(_NOT_FOR) or path in _BY_ITSELF:
+        nobody = b"authorization" not in headers
+        if not key or nobody or scope["method"] != "POST" or path.startswith(_NOT_FOR) or path in _BY_ITSELF:
             await self._app(scope, receive, send)
             return
         if len(key) > MOST_KEY or not key.isascii() or not key.isprintable():
@@ -134,7 +137,7 @@ async def _until_answered(platform: Platform, before: Kept) -> Kept:
 
 async def _end(platform: Platform, kept: Kept) -> None:
     async with platform.database.writing() as transaction:
-        if kept.status is None or kept.status >= 500:
+        if kept.status is None or kept.status >= 500 or kept.status in _NOT_KEPT:
             await transaction.forget_answer(kept.scope, kept.key)
         else:
             await transaction.keep_answer(kept)

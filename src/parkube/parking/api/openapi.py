@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -26,6 +27,11 @@ def install(app: FastAPI) -> None:
             for path in made["paths"].values():
                 for operation in path.values():
                     _refusals(operation)
+            for path, operations in made["paths"].items():
+                if "{booking_id}" in path:
+                    # A booking opens to its secret, or to its driver's token: a bearer either way.
+                    for operation in operations.values():
+                        operation.setdefault("security", [{"bearer": []}])
             app.openapi_schema = made
         return app.openapi_schema
 
@@ -37,3 +43,15 @@ def _refusals(operation: dict[str, Any]) -> None:
         content = response.get("content", {})
         if status[0] in "45" and "application/json" in content:
             content[MEDIA_TYPE] = content.pop("application/json")
+
+
+def methods_of(app: FastAPI, path: str) -> list[str]:
+    """The methods that the document has for an address, sorted; none where it has no such path."""
+    table: list[tuple[re.Pattern[str], list[str]]] | None = getattr(app.state, "methods", None)
+    if table is None:
+        described = app.openapi()["paths"].items()
+        table = app.state.methods = [
+            (re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(known)) + r"\Z"), sorted(m.upper() for m in operations))
+            for known, operations in described
+        ]
+    return sorted({method for pattern, methods in table if pattern.match(path) for method in methods})

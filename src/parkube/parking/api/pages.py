@@ -10,6 +10,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
+from parkube.parking.api.openapi import methods_of
+
 _IMMUTABLE: Final = "public, max-age=31536000, immutable"
 _NOT_BUILT: Final = "Parkube's platform is running. Its pages are not built here; the API is under /api/v1.\n"
 
@@ -21,6 +23,9 @@ def install(app: FastAPI, web_dir: Path | None) -> None:
     @app.get("/{path:path}", include_in_schema=False)
     async def page(request: Request, path: str) -> Response:
         if path.startswith("api/"):
+            known = methods_of(app, request.url.path)
+            if known:
+                raise HTTPException(405, f"{request.method} is none of {', '.join(known)}", {"Allow": ", ".join(known)})
             raise HTTPException(404, f"there is no {request.method} /{path[:200]}")
         if root is None:
             return PlainTextResponse(_NOT_BUILT, 200 if path in ("", "operator") else 404)

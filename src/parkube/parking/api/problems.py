@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -70,8 +70,8 @@ def status_of(error: ParkingError) -> int:
     return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 400)
 
 
-def install(app: FastAPI) -> None:
-    """Makes every error of the app a problem."""
+def install(app: FastAPI, allowed: Callable[[Request], Sequence[str]]) -> None:
+    """Makes every error of the app a problem. `allowed` are the methods that an address has."""
 
     @app.exception_handler(ParkingError)
     async def _refused(_request: Request, error: Exception) -> Response:
@@ -93,12 +93,13 @@ def install(app: FastAPI) -> None:
         return problem(422, "invalid", named or "the request is not valid", faults)
 
     @app.exception_handler(HTTPException)
-    async def _http(_request: Request, error: Exception) -> Response:
+    async def _http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         phrase = HTTPStatus(error.status_code).phrase
-        return problem(
-            error.status_code, phrase.lower().replace(" ", "_"), str(error.detail), (), _plain(error.headers)
-        )
+        headers = _plain(error.headers)
+        if error.status_code == 405:
+            headers = {"Allow": ", ".join(allowed(request)) or "GET"}
+        return problem(error.status_code, phrase.lower().replace(" ", "_"), str(error.detail), (), headers)
 
     @app.exception_handler(Exception)
     async def _fault(request: Request, error: Exception) -> Response:

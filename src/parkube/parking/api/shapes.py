@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -22,9 +23,13 @@ class Shape(BaseModel):
     @classmethod
     def _no_zero_characters(cls, given: Any) -> Any:
         # PostgreSQL keeps no text with U+0000 in it, and nobody means it.
-        for value in given.values() if isinstance(given, dict) else ():
+        for name, value in given.items() if isinstance(given, dict) else ():
             if isinstance(value, str) and "\0" in value:
                 raise ValueError("the character U+0000 is not text")
+            field = cls.model_fields.get(name)
+            if isinstance(value, bool) and field is not None and not re.search("bool|Any", str(field.annotation)):
+                # To Python true is a number; to whoever wrote it, it is not.
+                raise ValueError(f"{name} is neither true nor false")
         return given
 
 

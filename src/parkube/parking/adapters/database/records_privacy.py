@@ -11,6 +11,7 @@ from sqlalchemy import Boolean, ColumnElement, and_, delete, literal_column, or_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from parkube.parking.adapters.database import schema as t
+from parkube.parking.adapters.database.tables_stays import credentials
 from parkube.parking.domain.retention import Rule
 
 _HASHED = "#"
@@ -24,6 +25,8 @@ class PrivacyRecords:
 
     async def unname_bookings(self, person_id: str) -> None:
         b = t.bookings.c
+        whose = select(b.id).where(b.person_id == person_id)
+        await self._connection.execute(delete(credentials).where(credentials.c.booking_id.in_(whose)))
         unnamed = update(t.bookings).where(b.person_id == person_id)
         await self._connection.execute(
             unnamed.values(person_id=None, plate_raw=None, plate_normal=None, plate_country=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, StrictBool, StrictInt
 
 from parkube.parking.api.shapes import Moment, Shape
 
@@ -30,7 +30,7 @@ class TermsPut(Shape):
     """Who owns a garage, and the platform's share of its net turnover in hundredths of a percent."""
 
     organisation_id: str = Field(min_length=1, max_length=64)
-    commission_bp: int = Field(ge=0, le=10_000)
+    commission_bp: StrictInt = Field(ge=0, le=10_000)
     vat_percent: str = Field(default="21", pattern=r"^[0-9]{1,2}(\.[0-9]{1,2})?$")
     country: str = Field(default="NL", pattern="^[A-Z]{2}$")
 
@@ -72,7 +72,7 @@ class SettlementAsked(Shape):
     since: Moment
     until: Moment
     csv: str = Field(max_length=250_000)
-    book: bool = False
+    book: StrictBool = False
 
 
 class CorrectionAsked(Shape):

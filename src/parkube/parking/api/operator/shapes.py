@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictBool, StrictInt
 
 from parkube.parking.api.shapes import Moment, Shape
 
@@ -32,11 +32,11 @@ class GaragePut(Shape):
     city: str | None = Field(default=None, max_length=100)
     location: Location | None = None
     time_zone: str | None = Field(default=None, max_length=64)
-    bays: int | dict[str, int] | None = None
+    bays: StrictInt | dict[str, StrictInt] | None = None
     gates: list[Gate | str] | None = None
     tariff: dict[str, Any] | None = None
     node: str | None = Field(default=None, max_length=253)
-    bookable: bool | None = None
+    bookable: StrictBool | None = None
 
 
 class GarageToken(Shape):

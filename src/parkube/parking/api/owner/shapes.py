@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from parkube.parking.api.shapes import Moment, Shape
 
-Cents = Annotated[int, Field(ge=1, le=100_000_000)]
+Cents = Annotated[StrictInt, Field(ge=1, le=100_000_000)]
 
 
 class OwnGarage(Shape):

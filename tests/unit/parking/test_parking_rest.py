@@ -1,0 +1,92 @@
+"""The conventions of the REST interface on both databases: idempotency keys, cursors, ETags, problems."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from parkube.parking.domain.rights import Role
+from parkube.parking.services import refunds
+from tests.fakes.parking import OPERATOR, FakeGarage, World, ok, problem
+from tests.unit.parking.test_parking_money import owner, stay, sums
+
+ORGANISATION = {"kind": "owner", "name": "Garages BV", "address": "Dam 1"}
+PATH = "/api/v1/operator/organisations/org_a"
+
+
+async def test_a_post_with_a_key_is_done_once_and_answered_the_same(world: World, garage: FakeGarage) -> None:
+    await owner(world, "nl-test")
+    booking = await stay(world, garage)
+    boss = {"Authorization": f"Bearer {await world.token_of('a@example.org', Role.OWNER, 'org_a')}"}
+    path = f"/api/v1/owner/garages/nl-test/bookings/{booking['id']}/refunds"
+    keyed = boss | {"Idempotency-Key": "k-1"}
+    asked = {"amount_cents": 100, "reason": "sorry"}
+    answers = await asyncio.gather(*(world.http.post(path, json=asked, headers=keyed) for _ in range(5)))
+    assert {ok(answer, 201)["items"][0]["id"] for answer in answers} == {ok(answers[0], 201)["items"][0]["id"]}
+    assert sum("idempotency-replayed" in answer.headers for answer in answers) == 4
+    assert (await sums(world))["provider:builtin"] == 500
+    other = await world.http.post(path, json=asked | {"amount_cents": 50}, headers=keyed)
+    problem(other, 409, "idempotency_key_reused")
+    another = {"Authorization": f"Bearer {await world.token_of('b@example.org', Role.OWNER, 'org_a')}"}
+    ok(await world.http.post(path, json=asked, headers=another | {"Idempotency-Key": "k-1"}), 201)
+    assert (await sums(world))["provider:builtin"] == 400
+    long = boss | {"Idempotency-Key": "k" * 200}
+    problem(await world.http.post(path, json=asked, headers=long), 422, "invalid")
+
+
+async def test_a_failure_is_not_kept_under_its_key(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.garage()
+    path, keyed = "/api/v1/operator/garages/nl-test/token", OPERATOR | {"Idempotency-Key": "k-1"}
+    stranger = {"Authorization": "Bearer at_none", "Idempotency-Key": "k-1"}
+    problem(await world.http.post(path, headers=stranger), 401, "denied")
+    first = ok(await world.http.post(path, headers=keyed), 201)
+    assert ok(await world.http.post(path, headers=keyed), 201) == first
+    assert ok(await world.http.post(path, headers=OPERATOR), 201) != first
+
+
+async def test_what_has_not_changed_is_not_sent_again_and_what_has_is_not_overwritten(world: World) -> None:
+    ok(await world.http.put(PATH, json=ORGANISATION, headers=OPERATOR))
+    seen = await world.http.get(PATH, headers=OPERATOR)
+    tag = seen.headers["etag"]
+    again = await world.http.get(PATH, headers=OPERATOR | {"If-None-Match": f'"other", W/{tag}'})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+    ok(await world.http.put(PATH, json=ORGANISATION | {"name": "New"}, headers=OPERATOR | {"If-Match": tag}))
+    stale = await world.http.put(PATH, json=ORGANISATION, headers=OPERATOR | {"If-Match": tag})
+    problem(stale, 412, "changed")
+    fresh = await world.http.get(PATH, headers=OPERATOR | {"If-None-Match": tag})
+    assert ok(fresh)["name"] == "New"
+    none = PATH.replace("org_a", "org_none")
+    problem(await world.http.put(none, json=ORGANISATION, headers=OPERATOR | {"If-Match": "*"}), 412, "changed")
+
+
+async def test_pages_show_every_row_once_also_while_rows_are_added(world: World, garage: FakeGarage) -> None:
+    await owner(world, "nl-test")
+    boss = {"Authorization": f"Bearer {await world.token_of('a@example.org', Role.OWNER, 'org_a')}"}
+    kept = [await stay(world, garage) for _ in range(3)]
+    path = "/api/v1/owner/garages/nl-test/ledger"
+    seen: list[int] = []
+    cursor = ""
+    while True:
+        page = ok(await world.http.get(f"{path}?limit=2{cursor}", headers=boss))
+        seen += [row["id"] for row in page["items"]]
+        if len(seen) == 4:
+            await refunds.give_back(world.platform, kept[0]["id"], 100, "sorry", None)
+        if page["next"] is None:
+            break
+        cursor = f"&cursor={page['next']}"
+    assert seen == sorted(set(seen))
+    assert len(seen) == 3 * 2 + 2  # charges and commissions, then the credit and what it took of the commission
+    for wrong in ("x", "az0", "k:1", "%F0%9F%9A%97"):
+        problem(await world.http.get(f"{path}?cursor={wrong}", headers=boss), 422, "invalid")
+
+
+async def test_an_address_that_is_not_text_or_not_there_is_a_problem(world: World) -> None:
+    problem(await world.http.get("/api/v1/driver/garages/a%00b"), 400, "not_text")
+    problem(await world.http.get("/api/v1/driver/garages?q=%00"), 400, "not_text")
+    problem(await world.http.get("/api/v1/none"), 404, "not_found")
+    wrong = await world.http.get("/api/v1/driver/quotes")
+    problem(wrong, 405, "method_not_allowed")
+    assert wrong.headers["allow"] == "POST"
+    body = {"kind": "owner", "name": "a\0b"}
+    problem(await world.http.put(PATH, json=body, headers=OPERATOR), 422, "invalid")
