@@ -21,7 +21,7 @@ SOURCE: Final = "npr"
 _COLUMNS: Final = {
     "id", "name", "uuid", "latitude", "longitude", "city", "country_code", "usage", "capacity", "minimumHeightInMeters",
 }  # fmt: skip
-_NETHERLANDS: Final = (50.6, 53.7, 3.2, 7.3)  # south, north, west, east, with the islands and the border towns
+NETHERLANDS: Final = (50.6, 53.7, 3.2, 7.3)  # south, north, west, east, with the islands and the border towns
 _MOST_BYTES: Final = 200_000_000
 
 
@@ -115,7 +115,7 @@ def _position(row: Mapping[str, str], faults: list[str]) -> tuple[float, float] 
     except ValueError:
         faults.append(f"its coordinates {latitude!r}, {longitude!r} are not numbers")
         return None
-    south, north, west, east = _NETHERLANDS
+    south, north, west, east = NETHERLANDS
     if not (-90 <= position[0] <= 90 and -180 <= position[1] <= 180):
         faults.append(f"its coordinates {latitude}, {longitude} are not degrees")
         return None

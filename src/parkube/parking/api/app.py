@@ -25,6 +25,7 @@ from parkube.parking.api.owner import routes as owner
 from parkube.parking.api.partner import routes as partner
 from parkube.parking.api.provider import webhooks
 from parkube.parking.api.rates import Rate, RateLimit
+from parkube.parking.api.staff import routes as staff
 from parkube.parking.services.platform import Platform
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -40,6 +41,7 @@ ROUTERS: tuple[tuple[str, APIRouter, tuple[Guard, ...]], ...] = (
     ("operator", operator_money.router, ()),
     ("partner", partner.router, ()),
     ("provider", webhooks.router, ()),
+    ("staff", staff.router, ()),
 )
 
 

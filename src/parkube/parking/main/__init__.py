@@ -12,9 +12,15 @@ _USAGE = """parkube parking: the parking half
 
   parkube parking platform      the platform: API, pages, garage links   (--database-url --listen --web-dir)
   parkube parking import-npr    take in the Dutch parking register       FILE
+  parkube parking import-rdw    take in the register of 2025             FILE
   parkube parking import-swiss-rail  the Swiss railway's, with tariffs   FILE
   parkube parking city          take in a small generated city
   parkube parking check-ledger  whether the books balance
+  parkube parking payouts       make the payouts that are due            (--organisation)
+  parkube parking reconcile     a settlement file against the books      FILE --provider --since --until
+  parkube parking export-ledger  the ledger as CSV                       FILE
+  parkube parking retention     personal data that is over its time
+  parkube parking role          give somebody a role                     EMAIL ROLE
   parkube parking gate          a garage's app                           --config FILE
   parkube parking relay-board   a simulated relay board and scanner
   parkube parking operator      the operator of Garage resources
@@ -65,6 +71,20 @@ def _command(name: str) -> Callable[[list[str]], int | None] | None:
         from parkube.parking.main.imports import import_swiss_rail
 
         return import_swiss_rail
+    if name == "import-rdw":
+        from parkube.parking.main.imports import import_rdw
+
+        return import_rdw
+    if name in ("payouts", "reconcile", "export-ledger", "retention", "role"):
+        from parkube.parking.main import daily
+
+        return {
+            "payouts": daily.make_payouts,
+            "reconcile": daily.reconcile,
+            "export-ledger": daily.export_ledger,
+            "retention": daily.retention,
+            "role": daily.role,
+        }[name]
     if name == "city":
         from parkube.parking.main.imports import import_city
 

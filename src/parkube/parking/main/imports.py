@@ -7,7 +7,7 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
-from parkube.parking.adapters import city, npr, swiss_rail
+from parkube.parking.adapters import city, npr, rdw, swiss_rail
 from parkube.parking.adapters.database import open_database
 from parkube.parking.domain.garages import Garage, Gate
 from parkube.parking.main import wiring
@@ -34,6 +34,15 @@ def import_swiss_rail(argv: list[str]) -> int:
     return _write(options, swiss_rail.read(options.file, report), report, swiss_rail.SOURCE)
 
 
+def import_rdw(argv: list[str]) -> int:
+    """Takes in the Dutch parking register of 2025."""
+    parser = _parser("import-rdw", "Import the Dutch parking register (JSON of 2025, which repeats ids).")
+    _add_file(parser, "nl_rdw_parking_2025.json")
+    options = parser.parse_args(argv)
+    report = Report()
+    return _write(options, rdw.read(options.file, report), report, rdw.SOURCE)
+
+
 def import_city(argv: list[str]) -> int:
     """Takes in the generated city."""
     parser = _parser("city", f"Import {city.NAME}, a small generated city, the same each time.")
@@ -53,7 +62,7 @@ def _parser(name: str, description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"parkube parking {name}", description=description)
     wiring.add_database_option(parser)
     parser.add_argument("--bookable", action="store_true", help="let them be booked though no gate is run (for trials)")
-    parser.add_argument("--verbose", action="store_true", help="name every duplicate")
+    parser.add_argument("--verbose", action="store_true", help="name every change and duplicate")
     return parser
 
 
@@ -68,6 +77,11 @@ def _write(options: argparse.Namespace, garages: list[Garage], report: Report, s
     )
     for refused in report.refused:
         print(f"refused: {refused}")
+    changes = report.changes if options.verbose else report.changes[:_SHOWN]
+    for change in changes:
+        print(f"changed: {change}")
+    if len(changes) < len(report.changes):
+        print(f"and {len(report.changes) - len(changes)} more changes (--verbose names them)")
     shown = report.duplicates if options.verbose else report.duplicates[:_SHOWN]
     for duplicate in shown:
         print(f"duplicate: {duplicate}")

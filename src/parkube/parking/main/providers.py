@@ -1,9 +1,17 @@
-"""The payment providers that the configuration names. Secrets come from the environment alone, and are never shown.
+"""What the configuration names outside the platform: payment providers, mail, limits, and staff's issuer.
+
+Secrets come from the environment alone, and are never shown.
 
     PARKUBE_PAYMENTS                builtin, stripe or mollie: which takes new money (default builtin, for trials)
     PARKUBE_PUBLIC_URL              where the providers reach this platform, https://…
     PARKUBE_STRIPE_SECRET_KEY       and PARKUBE_STRIPE_WEBHOOK_SECRET
     PARKUBE_MOLLIE_API_KEY          and PARKUBE_MOLLIE_SIGNING_SECRET, where its webhooks are signed
+
+    PARKUBE_MAIL_URL                smtp://user:password@host:587, smtps://…; PARKUBE_MAIL_FROM is the sender
+    PARKUBE_MAIL_FOLDER             instead, for trials: each message goes into a file there
+    PARKUBE_OIDC_ISSUER             where staff log in, with PARKUBE_OIDC_CLIENT_ID, PARKUBE_OIDC_CLIENT_SECRET and
+                                    PARKUBE_PUBLIC_URL: the issuer sends back to …/api/v1/staff/callback
+    PARKUBE_RATE_PER_S              how many calls a second one address may make (none where it is not set)
 
 Each provider whose secret is there is kept beside the first, so that what it took earlier can still go back.
 """
@@ -11,13 +19,17 @@ Each provider whose secret is there is kept beside the first, so that what it to
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 from parkube.parking.adapters.database import SqlDatabase
+from parkube.parking.adapters.mail import FolderMail, SmtpMail
 from parkube.parking.adapters.payments import BuiltinPayments
+from parkube.parking.api.rates import Rate
 from parkube.parking.domain.errors import Invalid
 from parkube.parking.services.ports import Clock, NewId
 from parkube.parking.services.ports_payments import Payments
+from parkube.parking.services.ports_people import Issuer, Mail, NoIssuer, NoMail
 
 Environment = Mapping[str, str]
 
@@ -67,3 +79,37 @@ _MAKERS: Final[dict[str, tuple[str, tuple[str, ...], Callable[[Environment], Pay
     "stripe": ("PARKUBE_STRIPE_SECRET_KEY", ("PARKUBE_STRIPE_WEBHOOK_SECRET",), _stripe),
     "mollie": ("PARKUBE_MOLLIE_API_KEY", ("PARKUBE_PUBLIC_URL",), _mollie),
 }
+
+
+def mail(environment: Environment) -> Mail:
+    """How codes are sent. Raises Invalid."""
+    if environment.get("PARKUBE_MAIL_URL"):
+        if not environment.get("PARKUBE_MAIL_FROM"):
+            raise Invalid("PARKUBE_MAIL_URL needs PARKUBE_MAIL_FROM too")
+        return SmtpMail(environment["PARKUBE_MAIL_URL"], environment["PARKUBE_MAIL_FROM"])
+    if environment.get("PARKUBE_MAIL_FOLDER"):
+        return FolderMail(Path(environment["PARKUBE_MAIL_FOLDER"]))
+    return NoMail()
+
+
+def issuer(environment: Environment) -> Issuer:
+    """Where staff log in. Raises Invalid where its configuration is not whole."""
+    url = environment.get("PARKUBE_OIDC_ISSUER")
+    if not url:
+        return NoIssuer()
+    needed = ("PARKUBE_OIDC_CLIENT_ID", "PARKUBE_OIDC_CLIENT_SECRET", "PARKUBE_PUBLIC_URL")
+    missing = [name for name in needed if not environment.get(name)]
+    if missing:
+        raise Invalid(f"PARKUBE_OIDC_ISSUER needs {' and '.join(missing)} too")
+    from parkube.parking.adapters.oidc import OidcIssuer
+
+    client_id, secret, public = (environment[name] for name in needed)
+    return OidcIssuer(url, client_id, secret, public.rstrip("/") + "/api/v1/staff/callback")
+
+
+def every_call(environment: Environment) -> Rate | None:
+    """The limit for every call of one address, if there is one. Raises Invalid."""
+    text = environment.get("PARKUBE_RATE_PER_S") or "0"
+    if not text.isdigit():
+        raise Invalid(f"PARKUBE_RATE_PER_S is {text!r}, it is a number of calls a second")
+    return Rate(int(text) * 10, float(text)) if int(text) else None

@@ -22,11 +22,11 @@ from parkube.parking.adapters.database.engine import DEFAULT_URL
 from parkube.parking.adapters.signing import load_signer
 from parkube.parking.api.app import create_app
 from parkube.parking.main import providers
-from parkube.parking.services import keeping
+from parkube.parking.services import keeping, privacy
 from parkube.parking.services.platform import Platform
 
 _log = logging.getLogger(__name__)
-TICK_S, REFRESH_S = 60.0, 5.0
+TICK_S, REFRESH_S, FORGET_S = 60.0, 5.0, 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,8 @@ async def open_platform(database: SqlDatabase, clock: Callable[[], datetime] = n
         clock=clock,
         new_id=new_id,
         earlier=payments[1:],
+        mail=providers.mail(os.environ),
+        issuer=providers.issuer(os.environ),
     )
     await keeping.load(platform)
     return platform
@@ -105,7 +107,10 @@ def create(settings: Settings) -> FastAPI:
         finally:
             await database.close()
 
-    return create_app(None, operator_token=settings.operator_token, web_dir=settings.web_dir, lifespan=lifespan)
+    every = providers.every_call(os.environ)
+    return create_app(
+        None, operator_token=settings.operator_token, web_dir=settings.web_dir, every=every, lifespan=lifespan
+    )
 
 
 def add_database_option(parser: ArgumentParser) -> None:
@@ -129,13 +134,16 @@ def settings_of(options: Namespace) -> Settings:
 
 async def _ticking(platform: Platform) -> None:
     loop = asyncio.get_running_loop()
-    due = loop.time()
+    due = forgets = loop.time()
     while True:
         try:
             await keeping.refresh(platform)
             if loop.time() >= due:
                 due = loop.time() + TICK_S
                 await keeping.tick(platform)
+            if loop.time() >= forgets:
+                forgets = loop.time() + FORGET_S
+                await privacy.obey(platform)
         except Exception:
             _log.exception("the platform's own work failed, it is tried again")
         await asyncio.sleep(REFRESH_S)

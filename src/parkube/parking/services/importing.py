@@ -16,7 +16,7 @@ GARAGES_CHANGED = "garages_changed"
 
 @dataclass(slots=True)
 class Report:
-    """What an import did. `refused` and `duplicates` are sentences that name the row."""
+    """What an import did. `refused`, `duplicates` and `changes` are sentences that name the row."""
 
     read: int = 0
     added: int = 0
@@ -24,6 +24,7 @@ class Report:
     unchanged: int = 0
     refused: list[str] = field(default_factory=list)
     duplicates: list[str] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
 
 
 async def take_in(platform: Platform, garages: Sequence[Garage], report: Report, *, source: str, force: bool) -> Report:
@@ -50,12 +51,22 @@ async def take_in(platform: Platform, garages: Sequence[Garage], report: Report,
                 continue
             else:
                 report.changed += 1
+                report.changes.append(_said(old, new))
             written.append(new)
         await transaction.put_garages(written)
         await transaction.put_setting(GARAGES_CHANGED, platform.new_id("ch"))
     for garage in written:
         platform.index.put(garage)
     return report
+
+
+def _said(old: Garage, new: Garage) -> str:
+    names = [name for name in Garage.__dataclass_fields__ if getattr(old, name) != getattr(new, name)]
+    told = [
+        f"{name}" if name in ("tariff", "gates") else f"{name} {getattr(old, name)!r} -> {getattr(new, name)!r}"
+        for name in names
+    ]
+    return f"{new.id} ({new.name}): {', '.join(told)}"
 
 
 def _kept(old: Garage, new: Garage) -> Garage:

@@ -10,7 +10,7 @@ from parkube.parking.services.links import Links
 from parkube.parking.services.live import Live
 from parkube.parking.services.ports import Clock, Cluster, Database, NewId, NoCluster, Signer
 from parkube.parking.services.ports_payments import Payments
-from parkube.parking.services.ports_people import Mail, NoMail
+from parkube.parking.services.ports_people import Issuer, Mail, NoIssuer, NoMail
 
 
 @dataclass(slots=True)
@@ -32,6 +32,7 @@ class Platform:
     garages_mark: str | None = None
     earlier: tuple[Payments, ...] = ()
     mail: Mail = field(default_factory=NoMail)
+    issuer: Issuer = field(default_factory=NoIssuer)
 
     def provider(self, name: str) -> Payments:
         """The provider of that name. Raises NotFound."""

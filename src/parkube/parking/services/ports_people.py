@@ -117,3 +117,33 @@ class NoMail:
 
     async def send(self, to: str, subject: str, text: str) -> None:
         raise Unavailable("no mail is configured here, set PARKUBE_MAIL_URL", code="mail_unavailable")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who an issuer says somebody is."""
+
+    issuer: str
+    subject: str
+    email: str | None
+    email_verified: bool
+
+
+class Issuer(Protocol):
+    """An OpenID Connect issuer. Raises Unavailable where it does not answer."""
+
+    async def begin(self, state: str, nonce: str, verifier: str) -> str:
+        """Where a browser goes to log in."""
+
+    async def finish(self, code: str, nonce: str, verifier: str) -> Identity:
+        """Who came back with that code. Raises Denied where the answer is not right."""
+
+
+class NoIssuer:
+    """Where no issuer is configured."""
+
+    async def begin(self, state: str, nonce: str, verifier: str) -> str:
+        raise Unavailable("no issuer is configured here, set PARKUBE_OIDC_ISSUER", code="no_issuer")
+
+    async def finish(self, code: str, nonce: str, verifier: str) -> Identity:
+        raise Unavailable("no issuer is configured here, set PARKUBE_OIDC_ISSUER", code="no_issuer")
