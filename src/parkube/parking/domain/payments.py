@@ -69,7 +69,10 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One order of ours at a provider. Its id is the key by which asking again is asking once."""
+    """One order of ours at a provider. Its id is the key by which asking again is asking once.
+
+    url is where the driver confirms it while it is pending, and where they come back to while it is asked.
+    """
 
     id: str
     booking_id: str

@@ -29,7 +29,14 @@ _TO_PAY: Final = (State.EXITED, State.CANCELLED, State.EXPIRED)
 
 
 async def prepare(
-    platform: Platform, transaction: Transaction, booking: Booking, amount_minor: int, method: str, *, ahead: bool
+    platform: Platform,
+    transaction: Transaction,
+    booking: Booking,
+    amount_minor: int,
+    method: str,
+    return_url: str,
+    *,
+    ahead: bool,
 ) -> Order:
     """The order for an amount, written down; the one that is open for it already, where there is one."""
     can_hold = platform.payments.can_hold(method)
@@ -46,6 +53,7 @@ async def prepare(
         amount_minor=amount_minor,
         currency=booking.price.currency,
         capture_later=ahead and can_hold,
+        url=return_url or None,
         created_at=now,
         changed_at=now,
     )
@@ -56,10 +64,17 @@ async def prepare(
     return order
 
 
-async def start(platform: Platform, order: Order, return_url: str) -> Order:
-    """Asks the provider to begin, or again where its answer was lost. Raises PaymentRefused, Unavailable."""
+async def start(platform: Platform, order: Order) -> Order:
+    """Asks the provider to begin, or again where its answer was lost. Raises PaymentRefused, Unavailable.
+
+    Asked again is asked with the very same words: a provider refuses a key that comes with others.
+    """
+    provider = platform.provider(order.provider)
     try:
-        held = await platform.provider(order.provider).start(order, f"Parking {order.booking_id}", return_url)
+        if order.reference is not None:
+            held = await provider.find(order.reference)
+        else:
+            held = await provider.start(order, f"Parking {order.booking_id}", order.url or "")
     except PaymentRefused:
         failed = Held(order.provider, order.reference or "", OrderState.FAILED, order.amount_minor, order.currency)
         await hear(platform, order.id, failed)
@@ -203,10 +218,7 @@ async def _apply(platform: Platform, provider_name: str, event_id: str, referenc
 
 
 async def _ask_again(platform: Platform, order: Order) -> None:
-    if order.reference is None:
-        await start(platform, order, "")
-    else:
-        await hear(platform, order.id, await platform.provider(order.provider).find(order.reference))
+    await start(platform, order)
 
 
 async def _quietly(work: Awaitable[object]) -> None:

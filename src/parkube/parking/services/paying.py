@@ -43,8 +43,8 @@ async def pay(
             booking = replace(booking, state=moved(booking.state, Move.PAY))
             await transaction.save_booking(booking)
             return await receipt_for(platform, transaction, booking, "")
-        order = await orders.prepare(platform, transaction, booking, booking.due_minor, method, ahead=False)
-    order = await orders.start(platform, order, return_url)
+        order = await orders.prepare(platform, transaction, booking, booking.due_minor, method, return_url, ahead=False)
+    order = await orders.start(platform, order)
     if order.state is OrderState.CAPTURED:
         return await receipt(platform, booking_id, secret)
     if order.state is OrderState.FAILED:
@@ -70,8 +70,10 @@ async def pay_ahead(
             return known[-1]
         if booking.price.minor <= 0:
             raise Conflict("there is nothing to pay", code="nothing_due")
-        order = await orders.prepare(platform, transaction, booking, booking.price.minor, method, ahead=True)
-    order = await orders.start(platform, order, return_url)
+        order = await orders.prepare(
+            platform, transaction, booking, booking.price.minor, method, return_url, ahead=True
+        )
+    order = await orders.start(platform, order)
     if order.state is OrderState.FAILED:
         raise PaymentRefused("the payment was not made, try another way")
     return order

@@ -7,7 +7,7 @@ from typing import Any, Final
 from parkube.parking.adapters.qr import qr_svg
 from parkube.parking.domain import changes
 from parkube.parking.domain.bookings import Booking, Quote
-from parkube.parking.domain.payments import Order
+from parkube.parking.domain.payments import Order, OrderState
 from parkube.parking.domain.receipts import Receipt
 from parkube.parking.domain.sessions import Session
 from parkube.parking.domain.tariffs import Line, tariff_words
@@ -167,7 +167,7 @@ def order(made: Order) -> dict[str, Any]:
         "amount_cents": made.amount_minor,
         "captured_cents": made.captured_minor,
         "currency": made.currency,
-        "url": made.url,
+        "url": made.url if made.state is OrderState.PENDING else None,
     }
 
 
