@@ -17,7 +17,7 @@ from parkube.nodeagent.main import machine
 from parkube.nodeagent.main.cleanup import clean
 from parkube.nodeagent.main.config import AgentConfig
 from parkube.nodeagent.network.cni import write_conflist
-from parkube.nodeagent.plan.model import Container, ContainerPhase, ContainerSpec, SandboxSpec
+from parkube.nodeagent.plan.model import Amounts, Container, ContainerPhase, ContainerSpec, SandboxSpec
 from parkube.nodeagent.plan.names import ANNOTATION_HASH, LABEL_CONTAINER, pod_labels
 from parkube.nodeagent.runtime.hollow import HollowRuntime
 from parkube.nodeagent.runtime.port import ImageFault, NoSuchContainer, Runtime
@@ -68,7 +68,7 @@ def container_spec(sandbox: SandboxSpec, image: str, attempt: int = 0) -> Contai
     return ContainerSpec(
         "c", attempt, image, command=("/bin/busybox", "sleep", "1000"),
         labels={**sandbox.labels, LABEL_CONTAINER: "c"}, annotations={ANNOTATION_HASH: "abc"},
-        log_path=f"c/{attempt}.log", host_network=True, oom_score_adj=1000,
+        log_path=f"c/{attempt}.log", host_network=True, amounts=Amounts(oom_score_adj=1000),
     )  # fmt: skip
 
 

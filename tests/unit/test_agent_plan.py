@@ -218,3 +218,53 @@ def test_whom_a_pod_asks_for_names(spec: Obj, servers: tuple[str, ...], searches
     assert made.dns_servers == servers
     assert searches is None or made.dns_searches == searches
     assert made.dns_options == (("ndots:5",) if "10.43.0.10" in servers else ())
+
+
+def running_pod(**extra: Any) -> tuple[Obj, PodObserved, Memory]:
+    pod = make_pod(0, 1, "Always", False, False)
+    pod["spec"] |= extra
+    container = Container(
+        "one", "c0", 0, ContainerPhase.RUNNING, sandbox_id="s", spec_hash=spec_hash(pod["spec"]["containers"][0]),
+        started_at=NOW - 10,
+    )  # fmt: skip
+    seen = PodObserved("u", "default", "p", [Sandbox("s", 0, True, ips=("10.42.0.2",))], [container])
+    return pod, seen, Memory(NOW - 20, volumes_ready=True)
+
+
+def test_an_ephemeral_container_runs_once_beside_the_others() -> None:
+    debugger = {"name": "debugger", "image": "app:1", "targetContainerName": "c0"}
+    pod, seen, memory = running_pod(ephemeralContainers=[debugger])
+    memory.pulls["debugger"] = Pull(PullState.PRESENT, "sha256:app")
+    assert decide(pod, seen, memory, NOW).actions == [act.StartContainer("debugger", 0, "sha256:app")]
+    ended = Container("two", "debugger", 0, ContainerPhase.EXITED, sandbox_id="s", exit_code=1, finished_at=NOW - 100)
+    seen.containers.append(ended)
+    assert decide(pod, seen, memory, NOW).actions == []
+    status = pod_status(pod, seen, memory, NOW, ("192.0.2.1",))
+    assert status["ephemeralContainerStatuses"][0]["state"]["terminated"]["exitCode"] == 1
+    assert status["phase"] == "Running"
+    assert [one["status"] for one in status["conditions"] if one["type"] == "Ready"] == ["True"]
+
+
+@pytest.mark.parametrize("policy", ["NotRequired", "RestartContainer"])
+def test_a_running_container_gets_what_its_pod_asks_for_now(policy: str) -> None:
+    pod, seen, memory = running_pod()
+    pod["metadata"]["generation"] = 2
+    container = pod["spec"]["containers"][0]
+    memory.applied["one"] = {"requests": {"cpu": "100m"}, "limits": {"cpu": "1"}}
+    container["resources"] = {"requests": {"cpu": "0.1"}, "limits": {"cpu": "1000m"}}
+    assert decide(pod, seen, memory, NOW).actions == []  # other words for the same
+    container |= {"resizePolicy": [{"resourceName": "cpu", "restartPolicy": policy}]}
+    container["resources"] = {"requests": {"cpu": "200m"}, "limits": {"cpu": "1"}}
+    asked = decide(pod, seen, memory, NOW).actions
+    if policy == "NotRequired":
+        assert asked == [act.ResizeContainer("c0", "one")]
+    else:
+        assert [type(action) for action in asked] == [act.KillContainer]
+    status = pod_status(pod, seen, memory, NOW, ("192.0.2.1",))
+    assert status["containerStatuses"][0]["allocatedResources"] == {"cpu": "100m"}
+    assert "PodResizeInProgress" in [one["type"] for one in status["conditions"]]
+    pod["status"], memory.applied["one"] = status, container["resources"]
+    status = pod_status(pod, seen, memory, NOW, ("192.0.2.1",))
+    assert "PodResizeInProgress" not in [one["type"] for one in status["conditions"]]
+    assert status["containerStatuses"][0]["resources"]["requests"] == {"cpu": "200m"}
+    assert {one["observedGeneration"] for one in status["conditions"]} == {status["observedGeneration"]} == {2}

@@ -46,6 +46,14 @@ class KillContainer:
 
 
 @dataclass(frozen=True, slots=True)
+class ResizeContainer:
+    """Give a running container the CPU and memory that its pod asks for now."""
+
+    container: str
+    container_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveContainer:
     """Forget an old dead container and its log."""
 
@@ -72,8 +80,8 @@ class Finish:
 
 
 Action = (
-    PrepareVolumes | EnsureImage | RunSandbox | StartContainer | KillContainer | RemoveContainer | StopSandbox
-    | RemoveSandbox | Finish
+    PrepareVolumes | EnsureImage | RunSandbox | StartContainer | KillContainer | ResizeContainer | RemoveContainer
+    | StopSandbox | RemoveSandbox | Finish
 )  # fmt: skip
 
 

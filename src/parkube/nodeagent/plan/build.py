@@ -8,7 +8,7 @@ from pathlib import Path
 from parkube.kubeapi.errors import Obj
 from parkube.nodeagent.plan import names, pods, resources
 from parkube.nodeagent.plan.environment import ConfigFault, expand
-from parkube.nodeagent.plan.model import ContainerSpec, Mount, SandboxSpec
+from parkube.nodeagent.plan.model import Amounts, ContainerSpec, Mount, SandboxSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,6 @@ def container_spec(
     _check_non_root(container, own, shared, user, image_user)
     capabilities = own.get("capabilities") or {}
     known = dict(env)
-    limit = resources.cpu_millis(container, "limits")
     profile = own if own.get("seccompProfile") else shared
     labels = names.pod_labels(meta["namespace"], meta["name"], meta["uid"])
     return ContainerSpec(
@@ -140,10 +139,7 @@ def container_spec(
         annotations={names.ANNOTATION_HASH: pods.spec_hash(container)},
         log_path=names.log_file(container["name"], attempt),
         stdin=bool(container.get("stdin")), stdin_once=bool(container.get("stdinOnce")), tty=bool(container.get("tty")),
-        cpu_shares=resources.cpu_shares(resources.cpu_millis(container, "requests")),
-        cpu_quota=resources.cpu_quota(limit), cpu_period=resources.CPU_PERIOD_US if limit else 0,
-        memory_limit=resources.memory_bytes(container, "limits"),
-        oom_score_adj=resources.oom_score_adj(pod, container, node.memory_bytes),
+        amounts=amounts(pod, container, node),
         privileged=bool(own.get("privileged")), read_only_rootfs=bool(own.get("readOnlyRootFilesystem")),
         run_as_user=user, run_as_group=group if user is not None or image_user[0] is not None else None,
         run_as_username="" if user is not None else image_user[1],
@@ -152,6 +148,17 @@ def container_spec(
         no_new_privs=own.get("allowPrivilegeEscalation") is False, seccomp=_seccomp(profile),
         host_network=bool(spec.get("hostNetwork")), host_pid=bool(spec.get("hostPID")),
         host_ipc=bool(spec.get("hostIPC")), shared_pid=bool(spec.get("shareProcessNamespace")),
+    )  # fmt: skip
+
+
+def amounts(pod: Obj, container: Obj, node: NodeFacts) -> Amounts:
+    """What the container's resources come to on this node."""
+    limit = resources.cpu_millis(container, "limits")
+    return Amounts(
+        cpu_shares=resources.cpu_shares(resources.cpu_millis(container, "requests")),
+        cpu_quota=resources.cpu_quota(limit), cpu_period=resources.CPU_PERIOD_US if limit else 0,
+        memory_limit=resources.memory_bytes(container, "limits"),
+        oom_score_adj=resources.oom_score_adj(pod, container, node.memory_bytes),
     )  # fmt: skip
 
 

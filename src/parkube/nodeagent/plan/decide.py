@@ -25,6 +25,7 @@ from parkube.nodeagent.plan.actions import (
     PrepareVolumes,
     RemoveContainer,
     RemoveSandbox,
+    ResizeContainer,
     RunSandbox,
     StartContainer,
     StopSandbox,
@@ -32,6 +33,7 @@ from parkube.nodeagent.plan.actions import (
 from parkube.nodeagent.plan.backoff import due, seeded
 from parkube.nodeagent.plan.memory import Memory, PullState
 from parkube.nodeagent.plan.model import Container, ContainerPhase, PodObserved
+from parkube.nodeagent.plan.resize import resizing, restarting
 
 _ALIVE = (ContainerPhase.RUNNING, ContainerPhase.UNKNOWN)
 
@@ -55,6 +57,10 @@ def decide(pod: Obj, seen: PodObserved | None, memory: Memory, now: float) -> De
     if _init(pod, seen, memory, now, decision):
         for container in pods.containers(pod):
             _keep(pod, container, seen, memory, now, decision)
+    for container in pods.ephemeral_containers(pod):  # once, whatever becomes of it
+        name = container["name"]
+        if seen.latest(name) is None and not pods.status_of(memory.status, name).get("containerID"):
+            _start(container, seen, memory, now, decision, init=False)
     decision.actions += _garbage(seen)
     return decision
 
@@ -134,9 +140,7 @@ def _keep(
     """Start, restart or kill one container as its state asks for."""
     name = container["name"]
     found = pods.in_sandbox(seen, name)
-    policy = "Always" if pods.is_sidecar(container) else pods.restart_policy(pod)
-    if init and policy == "Always" and not pods.is_sidecar(container):
-        policy = "OnFailure"
+    policy = pods.container_policy(pod, container, init=init)
     if found is None:
         _start(container, seen, memory, now, decision, init)
     elif found.phase is ContainerPhase.RUNNING:
@@ -144,6 +148,8 @@ def _keep(
         if message:
             grace = _probe_grace(pod, container, found, memory)
             decision.actions.append(KillContainer(name, found.id, grace, message))
+        elif resizing(container, found, memory):
+            decision.actions.append(ResizeContainer(name, found.id))
     elif found.phase is ContainerPhase.UNKNOWN:
         decision.actions.append(
             KillContainer(name, found.id, 2, f"Container {name} is in unknown state, try killing it")
@@ -161,6 +167,8 @@ def _why_kill(container: Obj, found: Container, memory: Memory) -> str:
     name = container["name"]
     if found.spec_hash and found.spec_hash != pods.spec_hash(container):
         return f"Container {name} definition changed, will be restarted"
+    if any(changed in restarting(container) for changed in resizing(container, found, memory)):
+        return f"Container {name} resize requires restart"
     view = memory.probes.get(found.id)
     if view is not None and not view.live:
         which = "liveness" if view.started else "startup"

@@ -63,4 +63,5 @@ class Memory:
     backoffs: dict[str, Backoff] = field(default_factory=dict)  # by container
     faults: dict[str, Fault] = field(default_factory=dict)  # by container
     probes: dict[str, ProbeView] = field(default_factory=dict)  # by container id
+    applied: dict[str, Obj] = field(default_factory=dict)  # resources, by container id
     stopped: bool = False  # its containers and sandbox were stopped for good

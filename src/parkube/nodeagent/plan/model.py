@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class ContainerPhase(StrEnum):
@@ -119,6 +120,16 @@ class Mount:
     propagation: int = 0
 
 
+class Amounts(NamedTuple):
+    """What a container's resources come to for the runtime: shares, microseconds, bytes; 0: none."""
+
+    cpu_shares: int = 0
+    cpu_quota: int = 0
+    cpu_period: int = 0
+    memory_limit: int = 0
+    oom_score_adj: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class ContainerSpec:
     """A container to make in a sandbox."""
@@ -138,11 +149,7 @@ class ContainerSpec:
     stdin: bool = False
     stdin_once: bool = False
     tty: bool = False
-    cpu_shares: int = 0
-    cpu_quota: int = 0
-    cpu_period: int = 0
-    memory_limit: int = 0
-    oom_score_adj: int = 0
+    amounts: Amounts = field(default_factory=Amounts)
     privileged: bool = False
     read_only_rootfs: bool = False
     run_as_user: int | None = None
@@ -157,3 +164,4 @@ class ContainerSpec:
     host_pid: bool = False
     host_ipc: bool = False
     shared_pid: bool = False
+    target_id: str = ""  # the container whose processes it sees

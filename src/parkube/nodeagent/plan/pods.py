@@ -44,10 +44,27 @@ def init_containers(pod: Obj) -> list[Obj]:
     return list(pod["spec"].get("initContainers") or ())
 
 
+def ephemeral_containers(pod: Obj) -> list[Obj]:
+    """Those added to a running pod to look into it."""
+    return list(pod["spec"].get("ephemeralContainers") or ())
+
+
 def all_containers(pod: Obj) -> Iterator[Obj]:
     """Init containers first."""
     yield from init_containers(pod)
     yield from containers(pod)
+    yield from ephemeral_containers(pod)
+
+
+def container_policy(pod: Obj, container: Obj, *, init: bool) -> str:
+    """The restart policy of one container: a sidecar always, an ephemeral container never, an init container not once
+    it did its work."""
+    if is_sidecar(container):
+        return "Always"
+    if any(one["name"] == container["name"] for one in ephemeral_containers(pod)):
+        return "Never"
+    policy = restart_policy(pod)
+    return "OnFailure" if init and policy == "Always" else policy
 
 
 def is_sidecar(container: Obj) -> bool:
@@ -79,9 +96,10 @@ def restarts(policy: str, exit_code: int) -> bool:
 
 def status_of(pod_status: Obj, name: str, init: bool = False) -> Obj:
     """The last written status of one container, or nothing."""
-    for status in pod_status.get("initContainerStatuses" if init else "containerStatuses") or ():
-        if status.get("name") == name:
-            return dict(status)
+    for kind in ("initContainerStatuses",) if init else ("containerStatuses", "ephemeralContainerStatuses"):
+        for status in pod_status.get(kind) or ():
+            if status.get("name") == name:
+                return dict(status)
     return {}
 
 

@@ -13,6 +13,7 @@ from parkube.nodeagent.plan.backoff import seeded
 from parkube.nodeagent.plan.decide import finished, initialized
 from parkube.nodeagent.plan.memory import Memory, PullState
 from parkube.nodeagent.plan.model import Container, ContainerPhase, PodObserved
+from parkube.nodeagent.plan.resize import actual, resizing
 from parkube.nodeagent.plan.resources import qos_class
 
 _BLANK = "0001-01-01T00:00:00Z"
@@ -34,7 +35,7 @@ def unix_seconds(timestamp: str | None) -> float:
 def pod_status(pod: Obj, seen: PodObserved | None, memory: Memory, now: float, host_ips: tuple[str, ...]) -> Obj:
     """The whole `PodStatus`; transition times are kept from `memory.status` where nothing moved."""
     if pods.is_terminal(pod) and seen is None:
-        return dict(pod["status"])
+        return {**pod["status"], **_observed(pod)}
     ready_to_init = initialized(pod, seen, memory)
     init = [
         _container(pod, c, seen, memory, now, init=True, waiting="PodInitializing") for c in pods.init_containers(pod)
@@ -43,7 +44,7 @@ def pod_status(pod: Obj, seen: PodObserved | None, memory: Memory, now: float, h
         _container(pod, c, seen, memory, now, waiting="ContainerCreating" if ready_to_init else "PodInitializing")
         for c in pods.containers(pod)
     ]
-    status: Obj = {"phase": _phase(pod, seen, init, main, memory)}
+    status: Obj = {**_observed(pod), "phase": _phase(pod, seen, init, main, memory)}
     status["conditions"] = _conditions(pod, seen, memory, status["phase"], init, main, now)
     status["startTime"] = memory.status.get("startTime") or rfc3339(memory.start_time)
     if memory.rejected:
@@ -56,8 +57,17 @@ def pod_status(pod: Obj, seen: PodObserved | None, memory: Memory, now: float, h
     if init:
         status["initContainerStatuses"] = init
     status["containerStatuses"] = main
+    if pods.ephemeral_containers(pod):
+        status["ephemeralContainerStatuses"] = [
+            _container(pod, c, seen, memory, now, waiting="ContainerCreating") for c in pods.ephemeral_containers(pod)
+        ]
     status["qosClass"] = qos_class(pod)
     return {key: value for key, value in status.items() if value != ""}
+
+
+def _observed(pod: Obj) -> Obj:
+    generation = pod["metadata"].get("generation")
+    return {"observedGeneration": generation} if generation else {}
 
 
 def _ips(pod: Obj, seen: PodObserved | None, memory: Memory, host_ips: tuple[str, ...]) -> tuple[str, ...]:
@@ -82,6 +92,10 @@ def _container(
     status.update({
         "restartCount": latest.attempt, "imageID": latest.image_id, "containerID": f"containerd://{latest.id}",
     })  # fmt: skip
+    has = actual(container, latest, memory)
+    status["resources"] = {kind: has[kind] for kind in ("limits", "requests") if has.get(kind)}
+    if has.get("requests"):
+        status["allocatedResources"] = has["requests"]
     assert seen is not None
     earlier = [c for c in seen.containers if c.name == name and c.id != latest.id and c.finished_at]
     if earlier:
@@ -107,9 +121,7 @@ def _exited(
     status["state"] = terminated
     if init and latest.exit_code == 0:
         status["ready"] = True
-    policy = "Always" if pods.is_sidecar(container) else pods.restart_policy(pod)
-    if init and policy == "Always" and not pods.is_sidecar(container):
-        policy = "OnFailure"
+    policy = pods.container_policy(pod, container, init=init)
     if not pods.restarts(policy, latest.exit_code) or pods.is_terminating(pod) or memory.rejected:
         return
     name = container["name"]
@@ -222,9 +234,21 @@ def _conditions(
         "ContainersReady": containers_ready,
         "PodScheduled": (True, "", ""),
     }
+    if _resizes(pod, seen, memory):
+        mine["PodResizeInProgress"] = (True, "", "")
+    else:
+        known.pop("PodResizeInProgress", None)
     before = {c["type"]: c for c in memory.status.get("conditions") or ()}
-    conditions = [_condition(kind, *value, before.get(kind), now) for kind, value in mine.items()]
+    conditions = [{**_condition(kind, *value, before.get(kind), now), **_observed(pod)} for kind, value in mine.items()]
     return conditions + [c for kind, c in known.items() if kind not in mine]
+
+
+def _resizes(pod: Obj, seen: PodObserved | None, memory: Memory) -> bool:
+    running = [(c, pods.in_sandbox(seen, c["name"])) for c in pods.all_containers(pod)]
+    return any(
+        found is not None and found.phase is ContainerPhase.RUNNING and bool(resizing(container, found, memory))
+        for container, found in running
+    )
 
 
 def _condition(kind: str, ok: bool, reason: str, message: str, before: Obj | None, now: float) -> Obj:

@@ -8,7 +8,15 @@ from copy import copy
 from itertools import count
 from pathlib import Path
 
-from parkube.nodeagent.plan.model import Container, ContainerPhase, ContainerSpec, PodObserved, Sandbox, SandboxSpec
+from parkube.nodeagent.plan.model import (
+    Amounts,
+    Container,
+    ContainerPhase,
+    ContainerSpec,
+    PodObserved,
+    Sandbox,
+    SandboxSpec,
+)
 from parkube.nodeagent.plan.names import ANNOTATION_HASH
 from parkube.nodeagent.runtime.port import (
     ExecResult,
@@ -130,6 +138,10 @@ class HollowRuntime:
         if container.phase is not ContainerPhase.CREATED:
             raise RuntimeFault(f"container {container_id} is {container.phase}")
         container.phase, container.started_at = ContainerPhase.RUNNING, self._clock()
+
+    async def resize_container(self, container_id: str, amounts: Amounts) -> None:
+        if self._find(container_id).phase is not ContainerPhase.RUNNING:
+            raise NoSuchContainer(f"container {container_id} is not running")
 
     async def stop_container(self, container_id: str, timeout_s: float) -> None:
         if container_id in self._owner and self._find(container_id).phase is not ContainerPhase.EXITED:

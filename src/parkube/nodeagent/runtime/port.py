@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from parkube.nodeagent.plan.model import Container, ContainerSpec, PodObserved, Sandbox, SandboxSpec
+from parkube.nodeagent.plan.model import Amounts, Container, ContainerSpec, PodObserved, Sandbox, SandboxSpec
 
 
 class RuntimeFault(Exception):
@@ -102,6 +102,10 @@ class Runtime(Protocol):
     async def create_container(self, sandbox_id: str, spec: ContainerSpec, sandbox: SandboxSpec) -> str: ...
 
     async def start_container(self, container_id: str) -> None: ...
+
+    async def resize_container(self, container_id: str, amounts: Amounts) -> None:
+        """Give a running container other CPU and memory."""
+        ...
 
     async def stop_container(self, container_id: str, timeout_s: float) -> None:
         """TERM, then KILL after `timeout_s`; idempotent."""

@@ -8,7 +8,7 @@ import orjson
 
 from parkube.kubeapi.errors import Obj
 
-_DROPPED = ("resourceVersion", "managedFields", "generation", "selfLink")
+_DROPPED = ("resourceVersion", "managedFields", "selfLink")
 
 
 class Desired:

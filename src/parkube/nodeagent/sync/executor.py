@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from parkube.kubeapi.errors import Obj
 from parkube.nodeagent.plan import build, pods
-from parkube.nodeagent.plan.actions import KillContainer, RunSandbox, StartContainer
+from parkube.nodeagent.plan.actions import KillContainer, ResizeContainer, RunSandbox, StartContainer
 from parkube.nodeagent.plan.backoff import seeded
 from parkube.nodeagent.plan.environment import ConfigFault, environment
 from parkube.nodeagent.plan.memory import Fault, Memory
@@ -140,6 +140,7 @@ class Executor:
         finally:
             memory.pulls.pop(name, None)  # every start asks for its image anew
         memory.faults.pop(name, None)
+        memory.applied[container_id] = container.get("resources") or {}
         self.tell(pod, "Normal", "Started", f"Container started: {name}", name)
         hook = (container.get("lifecycle") or {}).get("postStart")
         if hook:
@@ -157,7 +158,15 @@ class Executor:
         mounts += hosts_mount(folder, pod, ip, build.hostname(pod, facts.name), mounts, facts.cluster_domain)
         image = await self.runtime.image(action.image_id)
         user = (image.uid, image.username) if image else (None, "")
-        return build.container_spec(pod, container, action.attempt, action.image_id, user, env, mounts, facts)
+        spec = build.container_spec(pod, container, action.attempt, action.image_id, user, env, mounts, facts)
+        target = seen.latest(container.get("targetContainerName") or "")
+        return spec if target is None else replace(spec, target_id=target.id)
+
+    async def resize(self, pod: Obj, action: ResizeContainer, memory: Memory) -> None:
+        """Give a running container what its pod asks for now. Raises `RuntimeFault`: it is tried again."""
+        container = next(c for c in pods.all_containers(pod) if c["name"] == action.container)
+        await self.runtime.resize_container(action.container_id, build.amounts(pod, container, self.node.facts))
+        memory.applied[action.container_id] = container.get("resources") or {}
 
     async def _post_start(self, pod: Obj, container: Obj, container_id: str, hook: Obj, seen: PodObserved) -> None:
         fault = await self._hook(hook, container, container_id, pod, seen, 30.0)

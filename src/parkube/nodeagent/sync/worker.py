@@ -80,6 +80,7 @@ class Worker:
         """The pod was changed in the API."""
         if desired.body != self.desired.body:
             self._stale_volumes = True  # labels may lie in a downwardAPI volume
+            self._try_again()  # or an annotation in what made a container impossible
         self.desired = desired
         status = self.status
         self.pod = desired.pod()
@@ -91,10 +92,13 @@ class Worker:
     def volumes_changed(self) -> None:
         """A ConfigMap or Secret of this pod has changed."""
         self._stale_volumes = True
+        self._try_again()
+        self.wake()
+
+    def _try_again(self) -> None:
         for name, fault in list(self.memory.faults.items()):
             if fault.reason == "CreateContainerConfigError":  # what was missing may be there now
                 del self.memory.faults[name]
-        self.wake()
 
     def remove(self) -> None:
         """The pod is gone from the API: end it."""
@@ -191,7 +195,10 @@ class Worker:
             case act.KillContainer():
                 self._kill(action, seen)
                 return False
+            case act.ResizeContainer():
+                await self._executor.resize(self.pod, action, self.memory)
             case act.RemoveContainer(container_id):
+                self.memory.applied.pop(container_id, None)
                 await runtime.remove_container(container_id)
             case act.StopSandbox(sandbox_id):
                 await runtime.stop_sandbox(sandbox_id)

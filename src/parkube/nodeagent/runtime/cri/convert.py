@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from parkube.nodeagent.plan.model import ContainerSpec, SandboxSpec
+from parkube.nodeagent.plan.model import Amounts, ContainerSpec, SandboxSpec
 from parkube.nodeagent.runtime.cri.wire import Message
 
-_POD, _CONTAINER, _NODE = 0, 1, 2
+_POD, _CONTAINER, _NODE, _TARGET = 0, 1, 2, 3
 _MASKED = (
     "/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
     "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
@@ -63,10 +63,6 @@ def container_config(spec: ContainerSpec, image_id: str) -> Message:
         "readonly_paths": [] if spec.privileged else list(_READ_ONLY),
         "seccomp": _seccomp("Unconfined" if spec.privileged else spec.seccomp),
     }  # fmt: skip
-    resources = {
-        "cpu_period": spec.cpu_period, "cpu_quota": spec.cpu_quota, "cpu_shares": spec.cpu_shares,
-        "memory_limit_in_bytes": spec.memory_limit, "oom_score_adj": spec.oom_score_adj,
-    }  # fmt: skip
     return {
         "metadata": {"name": spec.name, "attempt": spec.attempt},
         "image": {"image": image_id},
@@ -88,16 +84,27 @@ def container_config(spec: ContainerSpec, image_id: str) -> Message:
         "stdin": spec.stdin,
         "stdin_once": spec.stdin_once,
         "tty": spec.tty,
-        "linux": {"resources": resources, "security_context": security},
+        "linux": {"resources": linux_resources(spec.amounts), "security_context": security},
+    }  # fmt: skip
+
+
+def linux_resources(amounts: Amounts) -> Message:
+    """A `LinuxContainerResources`."""
+    return {
+        "cpu_period": amounts.cpu_period, "cpu_quota": amounts.cpu_quota, "cpu_shares": amounts.cpu_shares,
+        "memory_limit_in_bytes": amounts.memory_limit, "oom_score_adj": amounts.oom_score_adj,
     }  # fmt: skip
 
 
 def _namespaces(spec: SandboxSpec | ContainerSpec) -> Message:
-    return {
+    options: Message = {
         "network": _NODE if spec.host_network else _POD,
         "pid": _NODE if spec.host_pid else _POD if spec.shared_pid else _CONTAINER,
         "ipc": _NODE if spec.host_ipc else _POD,
     }
+    if isinstance(spec, ContainerSpec) and spec.target_id and options["pid"] == _CONTAINER:
+        options |= {"pid": _TARGET, "target_id": spec.target_id}
+    return options
 
 
 def _int64(value: int | None) -> Message | None:

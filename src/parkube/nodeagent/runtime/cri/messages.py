@@ -78,6 +78,7 @@ CODEC = Codec({
     "CreateContainerRequest": "pod_sandbox_id=1:string config=2:ContainerConfig sandbox_config=3:PodSandboxConfig",
     "ContainerId": "container_id=1:string",
     "StopContainerRequest": "container_id=1:string timeout=2:int",
+    "UpdateContainerResourcesRequest": "container_id=1:string linux=2:LinuxContainerResources",
     "ListContainersRequest": "",
     "ContainerSummary": (
         "id=1:string pod_sandbox_id=2:string metadata=3:ContainerMetadata image=4:ImageSpec image_ref=5:string"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from parkube.nodeagent.plan.model import (
+    Amounts,
     Container,
     ContainerPhase,
     ContainerSpec,
@@ -20,7 +21,7 @@ from parkube.nodeagent.plan.model import (
 from parkube.nodeagent.plan.names import ANNOTATION_HASH, LABEL_NAME, LABEL_NAMESPACE, LABEL_UID
 from parkube.nodeagent.runtime.cgroups import remove_pod_groups
 from parkube.nodeagent.runtime.cri.channel import UnixChannel
-from parkube.nodeagent.runtime.cri.convert import container_config, sandbox_config
+from parkube.nodeagent.runtime.cri.convert import container_config, linux_resources, sandbox_config
 from parkube.nodeagent.runtime.cri.messages import CODEC, EVENTS, IMAGES, RUNTIME
 from parkube.nodeagent.runtime.cri.wire import Message, WireError
 from parkube.nodeagent.runtime.port import (
@@ -244,6 +245,12 @@ class CriRuntime:
 
     async def start_container(self, container_id: str) -> None:
         await self._channel.call(RUNTIME + "StartContainer", "ContainerId", {"container_id": container_id})
+
+    async def resize_container(self, container_id: str, amounts: Amounts) -> None:
+        request = {"container_id": container_id, "linux": linux_resources(amounts)}
+        await self._channel.call(
+            RUNTIME + "UpdateContainerResources", "UpdateContainerResourcesRequest", request, "Empty"
+        )
 
     async def stop_container(self, container_id: str, timeout_s: float) -> None:
         request = {"container_id": container_id, "timeout": int(timeout_s)}
