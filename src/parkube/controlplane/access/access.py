@@ -21,6 +21,11 @@ from random import Random, SystemRandom
 from parkube.controlplane.access.admission.certificates import CertificateRequests
 from parkube.controlplane.access.admission.chain import Chain
 from parkube.controlplane.access.admission.definitions import DefinitionWarnings
+from parkube.controlplane.access.admission.dynamic.attributes import GROUP as ADMISSION_GROUP
+from parkube.controlplane.access.admission.dynamic.params import Parameters
+from parkube.controlplane.access.admission.dynamic.plugin import Dynamic
+from parkube.controlplane.access.admission.dynamic.policies import Policies
+from parkube.controlplane.access.admission.dynamic.webhooks import Webhooks
 from parkube.controlplane.access.admission.escalation import EscalationCheck
 from parkube.controlplane.access.admission.lifecycle import NamespaceLifecycle
 from parkube.controlplane.access.admission.limits import LimitRanger
@@ -92,6 +97,8 @@ class Access:
         self.reviews = Reviews(self.authenticator, self.authorizer, self.rbac).handlers()
         self.token_requests = TokenRequests(self.tokens, self.read)
         self._services = ServiceAllocation(ip_pool(service_cidr, random, clock), port_pool(node_ports, random, clock))
+        self.webhooks = Webhooks(new_id)
+        self.policies = Policies(Parameters(self.kind, self.find))
         plugins = [
             NamespaceLifecycle(self.facts, self.read),
             NodeRestriction(self.graph),
@@ -103,6 +110,7 @@ class Access:
             RuntimeClasses(self.read),
             LimitRanger(self.find),
             Storage(self.find),
+            Dynamic(self.webhooks, self.policies, self._versions, self.read),
             DefinitionWarnings(),
             self._services,
             Quotas(self.find, self._mutate, clock),
@@ -140,6 +148,14 @@ class Access:
         registry, resource = self._row(gvr)
         return await registry.mutate(resource, namespace, name, change, Context(SYSTEM), subresource)
 
+    def kind(self, api_version: str, kind: str) -> GVR | None:
+        """Where objects of that kind are served."""
+        row = self._registry.catalogue.by_kind(api_version, kind) if self._registry is not None else None
+        return row.gvr if row is not None else None
+
+    def _versions(self, row: Resource) -> list[Resource]:
+        return self._registry.catalogue.sharing(row.stored_at) if self._registry is not None else [row]
+
     def _row(self, gvr: GVR) -> tuple[Registry, Resource]:
         resource = self._registry.catalogue.get(gvr) if self._registry is not None else None
         if self._registry is None or resource is None:
@@ -156,6 +172,14 @@ class Access:
             settled=lambda namespace, name: graph.pod(namespace, name) is not None,
         ))  # fmt: skip
         routes.append(Route(SERVICES, services.put, services.drop))
+        hooks, policies = self.webhooks, self.policies
+        for kind, holder in (
+            ("mutatingwebhookconfigurations", hooks.mutating), ("validatingwebhookconfigurations", hooks.validating),
+            ("mutatingadmissionpolicies", policies.mutating), ("mutatingadmissionpolicybindings", policies.mutating),
+            ("validatingadmissionpolicies", policies.validating),
+            ("validatingadmissionpolicybindings", policies.validating),
+        ):  # fmt: skip
+            routes.append(Route(GVR(ADMISSION_GROUP, "v1", kind), holder.put, holder.drop))
         return routes
 
     def _rbac_route(self, gvr: GVR) -> Route:

@@ -24,6 +24,7 @@ from parkube.kubeapi.client import PatchType
 from parkube.kubeapi.errors import BadRequest, MethodNotAllowed, NotFound, Obj
 
 _SHOWN = 30  # bytes of a body that an error shows
+_CONNECTED = ("attach", "exec", "portforward", "proxy")
 _PROXY = "proxy"  # whatever the method and the path behind it, the proxied place answers
 
 
@@ -51,6 +52,11 @@ class Resources:
             raise MethodNotAllowed("the server does not allow this method on the requested resource")
         verb = at.verb
         if at.subresource and (raw := self._special.raw(row, at.subresource)) is not None:
+            if at.subresource in _CONNECTED:
+                about = speaks(row, at.subresource)
+                options = {"kind": about.kind, "apiVersion": row.api_version, **request.query}
+                context = Context(request.user)
+                await self._registry.connect(row, namespace, at.name, options, context, at.subresource)
             return await raw(request, row, namespace, at.name)
         if verb == "get":
             return await self._get(request, row, namespace, at)

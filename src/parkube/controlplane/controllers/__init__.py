@@ -28,6 +28,7 @@ from parkube.controlplane.controllers.nodes.ipam import NodeIpam
 from parkube.controlplane.controllers.nodes.lifecycle import NodeLifecycle
 from parkube.controlplane.controllers.nodes.podgc import PodGc
 from parkube.controlplane.controllers.options import ApiResource, Options
+from parkube.controlplane.controllers.policies import PolicyController
 from parkube.controlplane.controllers.quotas import QuotaController
 from parkube.controlplane.controllers.replicasets import ReplicaSetController, ReplicationController
 from parkube.controlplane.controllers.runner import Controller, Env
@@ -53,7 +54,7 @@ def controllers(
         ReplicationController(env), StatefulSetController(env), JobController(env), CronJobController(env),
         NodeLifecycle(env, options), TaintEviction(env), NodeIpam(env, options), PodGc(env, options),
         GarbageCollector(env, options), CsrController(env, options), Expiry(env),
-        DisruptionController(env), QuotaController(env, options),
+        DisruptionController(env), QuotaController(env, options), PolicyController(env),
     ]  # fmt: skip
 
 

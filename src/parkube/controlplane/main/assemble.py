@@ -24,6 +24,7 @@ from parkube.controlplane.registry.kinds import builtin_catalogue
 from parkube.controlplane.registry.operations import Registry
 from parkube.controlplane.registry.resource import Context, Resource
 from parkube.controlplane.storage.port import Store
+from parkube.controlplane.tunnel.hooks import Hooks
 from parkube.controlplane.tunnel.reach import Reach
 from parkube.controlplane.tunnel.site import Site
 from parkube.controlplane.tunnel.tunnels import Tunnels
@@ -96,6 +97,7 @@ def assemble(
     client = LocalClient(registry, special)
     reach = Reach(client, tunnels)
     special.answer(proxying.handlers(reach, tunnels))
+    access.webhooks.call = Hooks(reach).post
     discovery = Discovery(catalogue, host_port)
     app = App(catalogue, Resources(registry, special), access.authenticator, access.authorizer, discovery)
     health = Health()

@@ -292,6 +292,13 @@ class Registry:
         except NotFound:
             pass
 
+    async def connect(
+        self, r: Resource, namespace: str, name: str, options: Obj, ctx: Context, subresource: str
+    ) -> None:
+        """Ask admission whether a stream to an object may be opened. Raises what refuses."""
+        await self._admit("CONNECT", r, subresource, namespace, name, options, None, ctx)
+        await self._check("CONNECT", r, subresource, namespace, name, options, None, ctx)
+
     # -- what writes share
 
     async def _replace(

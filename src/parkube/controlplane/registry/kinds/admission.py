@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
+from parkube.controlplane.registry.cel import CelError, compiled
 from parkube.controlplane.registry.columns import AGE, NAME
 from parkube.controlplane.registry.columns.cells import at, column, count
 from parkube.controlplane.registry.kinds import checks, faults
@@ -79,12 +81,36 @@ def _hook_faults(hook: Obj, path: str) -> list[Cause]:
     for key in ("namespaceSelector", "objectSelector"):
         found += checks.label_selector(hook.get(key) or {}, f"{path}.{key}")
     found += client_faults(hook.get("clientConfig") or {}, f"{path}.clientConfig")
+    found += expression_faults(hook.get("matchConditions") or (), f"{path}.matchConditions")
     reviews = hook.get("admissionReviewVersions") or []
     if not any(version in _VERSIONS for version in reviews):
         words = f"must include at least one of {', '.join(_VERSIONS)}"
         path = f"{path}.admissionReviewVersions"
         found.append(faults.invalid(path, reviews, words) if reviews else faults.required(path, words))
     return found
+
+
+_VARIABLES = ("object", "oldObject", "request", "params", "namespaceObject", "variables")
+
+
+def expression_faults(holders: Iterable[Obj], path: str, *extra: str) -> list[Cause]:
+    """Expressions of a list that are missing or cannot be compiled."""
+    found: list[Cause] = []
+    for number, holder in enumerate(holders):
+        found += _expression(holder.get("expression") or "", f"{path}[{number}].expression", *extra)
+        if holder.get("messageExpression"):
+            found += _expression(holder["messageExpression"], f"{path}[{number}].messageExpression", *extra)
+    return found
+
+
+def _expression(text: str, path: str, *extra: str) -> list[Cause]:
+    if not text.strip():
+        return [faults.required(path, "expression is not specified")]
+    try:
+        compiled(text, (*_VARIABLES, *extra))
+    except CelError as error:
+        return [faults.invalid(path, text, f"compilation failed: {error}")]
+    return []
 
 
 def client_faults(client: Obj, path: str) -> list[Cause]:
@@ -152,6 +178,8 @@ class PolicyStrategy(KindStrategy):
         else:
             for number, rule in enumerate(match["resourceRules"]):
                 found += rule_faults(rule, f"spec.matchConstraints.resourceRules[{number}]")
+        found += expression_faults(spec.get("matchConditions") or (), "spec.matchConditions")
+        found += expression_faults(spec.get("variables") or (), "spec.variables")
         return found + self.own_faults(spec)
 
     def own_faults(self, spec: Obj) -> list[Cause]:
@@ -159,11 +187,7 @@ class PolicyStrategy(KindStrategy):
         if not spec.get("validations") and not spec.get("auditAnnotations"):
             words = "validations or auditAnnotations must contain at least one item"
             return [faults.required("spec.validations", words)]
-        return [
-            faults.required(f"spec.validations[{number}].expression", "expression is not specified")
-            for number, check in enumerate(spec.get("validations") or ())
-            if not (check.get("expression") or "").strip()
-        ]
+        return expression_faults(spec.get("validations") or (), "spec.validations")
 
 
 class MutatingPolicyStrategy(PolicyStrategy):
@@ -176,8 +200,16 @@ class MutatingPolicyStrategy(PolicyStrategy):
         fill(obj["spec"], {"reinvocationPolicy": "Never"})
 
     def own_faults(self, spec: Obj) -> list[Cause]:
-        words = "mutations must contain at least one item"
-        return [] if spec.get("mutations") else [faults.required("spec.mutations", words)]
+        if not spec.get("mutations"):
+            return [faults.required("spec.mutations", "mutations must contain at least one item")]
+        found: list[Cause] = []
+        for number, mutation in enumerate(spec["mutations"]):
+            path, kind = f"spec.mutations[{number}]", mutation.get("patchType")
+            found += checks.one_of(kind, f"{path}.patchType", ("ApplyConfiguration", "JSONPatch"))
+            key = "jsonPatch" if kind == "JSONPatch" else "applyConfiguration"
+            text = (mutation.get(key) or {}).get("expression") or ""
+            found += _expression(text, f"{path}.{key}.expression", "Object")
+        return found
 
 
 class BindingStrategy(PlainStrategy):
