@@ -1,6 +1,7 @@
 """`python -m bench [--quick] [--only ROW]…`: measures, prints each figure, writes docs/benchmarks.md.
 
-The row `fleet` (6,000 nodes, 3,000 with --quick) is measured only when it is named.
+The rows `year` (800,000 stays, with --quick the first days of them) and `fleet` (6,000 nodes, 3,000 with --quick) are
+measured only when they are named.
 
 Exit status 1 when a row could not be measured or a figure misses its target; the page is written all the same.
 """
@@ -18,7 +19,7 @@ from scripts.demo.errors import DemoError
 from bench import report
 from bench.figures import Figure, shown
 from bench.measure import BenchError
-from bench.rows import api, gate, hollow, node, registry, search, start, tariffs
+from bench.rows import api, bookings, gate, hollow, node, registry, search, start, tariffs, year
 
 ROWS: dict[str, Callable[[bool], list[Figure]]] = {
     "start": start.measure,
@@ -29,9 +30,11 @@ ROWS: dict[str, Callable[[bool], list[Figure]]] = {
     "registry": registry.measure,
     "api": api.measure,
     "tariffs": tariffs.measure,
+    "bookings": bookings.measure,
+    "year": year.measure,
     "fleet": hollow.measure_fleet,
 }
-ONLY_WHEN_ASKED = {"fleet"}  # takes ten minutes and more memory than small machines have
+ONLY_WHEN_ASKED = {"year", "fleet"}  # they take long, and the fleet more memory than small machines have
 ROOT_ONLY = {"node"}
 
 

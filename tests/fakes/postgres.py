@@ -20,8 +20,8 @@ def binaries() -> Path | None:
 
 
 @contextmanager
-def server(bin_dir: Path) -> Iterator[str]:
-    """A running server's address, gone with all its data afterwards."""
+def server(bin_dir: Path, *, durable: bool = False) -> Iterator[str]:
+    """A running server's address, gone with all its data afterwards. Durable: a commit is on disk, as in use."""
     home = Path(tempfile.mkdtemp(prefix="parkube-pg-"))
     user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
     try:
@@ -31,7 +31,8 @@ def server(bin_dir: Path) -> Iterator[str]:
         _run(
             [*user, str(bin_dir / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-N", "--locale=C.UTF-8"]
         )
-        options = f"-c listen_addresses='' -k {home} -c fsync=off -c max_connections=60 -c shared_buffers=32MB"
+        options = f"-c listen_addresses='' -k {home} -c max_connections=60"
+        options += " -c shared_buffers=256MB -c max_wal_size=4GB" if durable else " -c shared_buffers=32MB -c fsync=off"
         start = [*user, str(bin_dir / "pg_ctl"), "-D", str(data), "-w", "-t", "60", "-l", str(home / "log")]
         _run([*start, "-o", options, "start"])
         try:

@@ -31,16 +31,15 @@ class MoneyRecords:
     async def post(self, entry: Entry) -> int | None:
         if not entry.moves:
             return None
-        row = {name: getattr(entry, name) for name in _ENTRY_FIELDS if name != "id"}
-        row["total_minor"] = entry.total_minor
+        row = entry_row(entry)
         e = t.ledger_entries
         if self._postgres:
             entry_id = int(await self._connection.scalar(insert(e).values(row).returning(e.c.id)) or 0)
-            await self._connection.execute(insert(t.ledger_moves), _moves(entry, entry_id))
+            await self._connection.execute(insert(t.ledger_moves), move_rows(entry, entry_id))
             return entry_id
         # SQLite seals an entry when it is written, so its moves go first; there is one writer, so the number is ours.
         entry_id = int(await self._connection.scalar(select(func.coalesce(func.max(e.c.id), 0))) or 0) + 1
-        await self._connection.execute(insert(t.ledger_moves), _moves(entry, entry_id))
+        await self._connection.execute(insert(t.ledger_moves), move_rows(entry, entry_id))
         await self._connection.execute(insert(e), row | {"id": entry_id})
         return entry_id
 
@@ -93,12 +92,15 @@ class MoneyRecords:
         return found
 
     async def add_receipt(self, receipt: Receipt) -> Receipt:
-        if self._postgres:
-            await self._connection.execute(select(func.pg_advisory_xact_lock(_RECEIPTS_LOCK)))
-        last = await self._connection.scalar(select(func.coalesce(func.max(t.receipts.c.number), 0)))
-        row = rows.receipt_row(receipt) | {"number": int(last or 0) + 1}
+        row = rows.receipt_row(receipt) | {"number": await self._last_receipt_number() + 1}
         await self._connection.execute(insert(t.receipts), row)
         return Receipt(**{**row, "lines": receipt.lines})
+
+    async def _last_receipt_number(self) -> int:
+        """The last number that was given; whoever asks is the only one to give the next until the end."""
+        if self._postgres:
+            await self._connection.execute(select(func.pg_advisory_xact_lock(_RECEIPTS_LOCK)))
+        return int(await self._connection.scalar(select(func.coalesce(func.max(t.receipts.c.number), 0))) or 0)
 
     async def receipts(self, booking_id: str | None = None) -> Sequence[Receipt]:
         wanted = select(t.receipts).order_by(t.receipts.c.number)
@@ -207,7 +209,14 @@ class MoneyRecords:
         raise NotImplementedError
 
 
-def _moves(entry: Entry, entry_id: int) -> list[dict[str, Any]]:
+def entry_row(entry: Entry) -> dict[str, Any]:
+    """An entry as its row; without an id where the database gives it."""
+    row = {name: getattr(entry, name) for name in _ENTRY_FIELDS if name != "id" or entry.id is not None}
+    return row | {"total_minor": entry.total_minor}
+
+
+def move_rows(entry: Entry, entry_id: int) -> list[dict[str, Any]]:
+    """The rows of an entry's moves."""
     return [
         {"entry_id": entry_id, "line": line, "debit": m.debit, "credit": m.credit, "amount_minor": m.amount_minor}
         for line, m in enumerate(entry.moves)

@@ -25,11 +25,11 @@ class OrderRecords:
     _connection: AsyncConnection
 
     async def add_order(self, order: Order) -> None:
-        await self._connection.execute(insert(m.payment_orders), _order_row(order))
+        await self._connection.execute(insert(m.payment_orders), order_row(order))
 
     async def save_order(self, order: Order) -> None:
         changed = update(m.payment_orders).where(m.payment_orders.c.id == order.id)
-        await self._connection.execute(changed.values(_order_row(order)))
+        await self._connection.execute(changed.values(order_row(order)))
 
     async def lock_order(self, order_id: str) -> Order | None:
         found = await self._orders(select(m.payment_orders).where(m.payment_orders.c.id == order_id).with_for_update())
@@ -117,5 +117,6 @@ class OrderRecords:
         return [Refund(**{**row, "state": RefundState(row["state"])}) for row in found]
 
 
-def _order_row(order: Order) -> dict[str, Any]:
+def order_row(order: Order) -> dict[str, Any]:
+    """An order as its row."""
     return rows.fields_of(order) | {"state": order.state.value, "capture_later": int(order.capture_later)}

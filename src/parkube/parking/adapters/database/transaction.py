@@ -80,14 +80,7 @@ class SqlTransaction(MoneyRecords, OrderRecords, PeopleRecords, PrivacyRecords, 
 
     async def save_booking(self, booking: Booking) -> None:
         changed = update(t.bookings).where(t.bookings.c.id == booking.id)
-        await self._connection.execute(
-            changed.values(
-                state=booking.state.value,
-                charged_minor=booking.charged_minor,
-                paid_minor=booking.paid_minor,
-                credited_minor=booking.credited_minor,
-            )
-        )
+        await self._connection.execute(changed.values(booking_changes(booking)))
 
     async def booking_of_key(self, idempotency_key: str) -> Booking | None:
         return await self._booking(select(t.bookings).where(t.bookings.c.idempotency_key == idempotency_key))
@@ -186,3 +179,13 @@ class SqlTransaction(MoneyRecords, OrderRecords, PeopleRecords, PrivacyRecords, 
                 written = sqlite_insert(table)
             rest = {name: written.excluded[name] for name in batch[0] if name not in keys}
             await self._connection.execute(written.on_conflict_do_update(index_elements=keys, set_=rest), batch)
+
+
+def booking_changes(booking: Booking) -> dict[str, Any]:
+    """What of a booking changes once it is written."""
+    return {
+        "state": booking.state.value,
+        "charged_minor": booking.charged_minor,
+        "paid_minor": booking.paid_minor,
+        "credited_minor": booking.credited_minor,
+    }
