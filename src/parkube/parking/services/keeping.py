@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from parkube.parking.domain import changes
 from parkube.parking.domain.bookings import OVERSTAY_AHEAD, Move, State, moved
-from parkube.parking.services import journal, news, orders, terms, watching
+from parkube.parking.services import forecasting, journal, news, orders, terms, watching
 from parkube.parking.services.booking import give_up
 from parkube.parking.services.importing import GARAGES_CHANGED
 from parkube.parking.services.platform import Platform
@@ -53,6 +53,7 @@ async def tick(platform: Platform) -> None:
     await journal.soft_close(platform)
     await expire(platform)
     await watching.watch(platform)
+    await forecasting.sample(platform)
     await orders.tick(platform)
     await forget(platform)
     now = platform.clock()

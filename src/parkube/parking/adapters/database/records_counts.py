@@ -39,6 +39,10 @@ class CountRecords:
         wanted = select(s.counts).where(c.garage_id == garage_id, c.at >= since)
         return [Count(**row) for row in (await self._connection.execute(wanted)).mappings()]
 
+    async def counted_garages(self) -> Sequence[str]:
+        wanted = select(s.counts.c.garage_id).where(s.counts.c.kind == RECOUNT).distinct()
+        return list(await self._connection.scalars(wanted))
+
     async def add_sample(self, garage_id: str, at: datetime, occupied: int) -> None:
         written: Any = postgresql_insert(s.occupancy_samples) if self._postgres else sqlite_insert(s.occupancy_samples)
         row = {"garage_id": garage_id, "at": at, "occupied": occupied}

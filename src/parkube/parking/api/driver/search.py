@@ -15,6 +15,7 @@ from parkube.parking.api.driver import views
 from parkube.parking.api.driver.shapes import GarageDetail, GaragesFound, Places, SearchAsked
 from parkube.parking.domain.errors import Invalid, NotFound
 from parkube.parking.domain.times import Window
+from parkube.parking.services import forecasting
 from parkube.parking.services.booking import window_of
 from parkube.parking.services.index import Asked
 from parkube.parking.services.platform import Platform
@@ -58,7 +59,10 @@ async def one(request: Request, garage_id: str, start: Start = None, to: End = N
     known = platform.index.get(garage_id)
     if known is None:
         raise NotFound(f"there is no garage {garage_id[:80]!r}")
-    return answer(views.detail(platform, known, Asked(asked_window(platform, start, to))))
+    window = asked_window(platform, start, to)
+    async with platform.database.reading() as transaction:
+        guess = await forecasting.expected(transaction, known.garage, platform.clock(), window.start)
+    return answer(views.detail(platform, known, Asked(window)) | {"expected": views.expected(guess)})
 
 
 @router.get("/places", response_model=Places)

@@ -47,8 +47,17 @@ class GaragesFound(Shape):
     items: list[GarageFound]
 
 
+class Expected(Shape):
+    """Free bays to expect at the arrival, and by how many that is wrong in the mean."""
+
+    free_bays: int
+    error_bays: float
+
+
 class GarageDetail(GarageFound):
-    """One garage with its tariff in words."""
+    """One garage with its tariff in words. expected: null where a forecast would be no better than as now."""
+
+    expected: Expected | None = None
 
     time_zone: str
     usage: str

@@ -13,6 +13,7 @@ from parkube.parking.domain.sessions import Session
 from parkube.parking.domain.tariffs import Line, tariff_words
 from parkube.parking.domain.times import rfc3339
 from parkube.parking.services.booking import secret_of
+from parkube.parking.services.forecasting import Expected
 from parkube.parking.services.index import Asked, Indexed, Place
 from parkube.parking.services.platform import Platform
 
@@ -61,6 +62,11 @@ def detail(platform: Platform, known: Indexed, asked: Asked) -> dict[str, Any]:
         "height_m": garage.height_m,
         "tariff": tariff_words(garage.tariff) if known.bookable else [],
     }
+
+
+def expected(guess: Expected | None) -> dict[str, Any] | None:
+    """shapes.Expected"""
+    return None if guess is None else {"free_bays": guess.free_bays, "error_bays": guess.error_bays}
 
 
 def lines(made: tuple[Line, ...]) -> list[dict[str, Any]]:
