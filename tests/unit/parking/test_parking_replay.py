@@ -40,10 +40,11 @@ def after(known: Booking, news: list[Passage], now: datetime) -> tuple[State, in
     """The booking as the platform leaves it: it hears one passage after the other, charges as it goes, and ticks."""
     heard: list[Passage] = []
     session = None
-    for one in [*news, None]:
+    for one in [*news, None, None]:
+        lost = now if one is None and session is not None and exit_is_lost(session, known.window, now) else None
         if one is not None:
             heard.append(one)
-        session = replayed(heard, known.window, now, in_out=known.in_out)
+        session = replayed(heard, known.window, now, in_out=known.in_out, soft_closed_at=lost)
         if session is None:
             continue
         if session.state is SessionState.RUNNING:
@@ -128,7 +129,7 @@ async def test_the_platform_hears_it_twice_late_and_with_a_gap(world: World, gar
     for _ in range(3):
         await garage.send(since=0)
     first = ok(await world.call(booked, "GET"))
-    assert (first["state"], first["due_cents"]) == ("exited", 900)
+    assert (first["state"], first["due_cents"]) == ("exited", 1050)
     # What was lost is found, in another journal of the same garage: the stay begins where it began.
     garage.events = [dict(lost, seq=1)]
     assert garage.connection is not None
@@ -137,7 +138,7 @@ async def test_the_platform_hears_it_twice_late_and_with_a_gap(world: World, gar
     await garage.send()
     await keeping.tick(world.platform)
     again = ok(await world.call(booked, "GET"))
-    assert (again["state"], again["due_cents"]) == ("exited", 900)
+    assert (again["state"], again["due_cents"]) == ("exited", 1050)
     assert again["session"]["entered_at"] < again["session"]["exited_at"]
 
 

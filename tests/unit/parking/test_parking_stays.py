@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from parkube.parking.domain.garages import Gate
+from parkube.parking.domain.tariffs import Step
 from parkube.parking.services import keeping
-from tests.fakes.parking import OPERATOR, FakeGarage, World, ok, problem
+from tests.fakes.parking import OPERATOR, TARIFF, FakeGarage, World, ok, problem
 
 GATES = (Gate("entry", "entry"), Gate("exit", "exit"), Gate("door", "pedestrian"))
 
@@ -74,8 +76,9 @@ async def test_a_start_needs_a_bay_and_no_other_running_stay(world: World, garag
     await world.garage("nl-other", capacity=5)
     first = ok(await start(world, plate="AB-12-CD"), 201)
     problem(await start(world, plate="ab12cd"), 409, "already_parked")
-    async with world.platform.database.writing() as transaction:
-        await transaction.allow_at_once("plate:AB12CD", 2)
+    two = {"plate": "ab-12-cd", "at_once": 2}
+    ok(await world.http.put("/api/v1/operator/allowances", json=two, headers=OPERATOR))
+    problem(await world.http.put("/api/v1/operator/allowances", json={"at_once": 2}, headers=OPERATOR), 422, "invalid")
     ok(await start(world, plate="AB-12-CD"), 201)
     problem(await start(world, plate="XY-99-ZZ"), 409, "no_free_bay")
     # Nor does a booked stay begin beside a running one.
@@ -282,3 +285,52 @@ async def test_credentials_reach_their_garage_now_or_when_it_is_back(world: Worl
     await keeping.tick(world.platform)
     async with world.platform.database.reading() as transaction:
         assert await transaction.credentials("nl-test") == []
+
+
+async def test_entry_exit_and_booking_grace_are_three_different_things(world: World) -> None:
+    tariff = replace(TARIFF, entry_grace_minutes=20, exit_grace_minutes=5, booking_grace_minutes=10)
+    await world.garage(tariff=tariff, capacity=5)
+    garage = await FakeGarage(world).connect()
+    await terms(world, cancelling={"free_until_minutes": 600, "fee_percent": 100})
+    start_at = world.clock.now + timedelta(minutes=60)
+    given_up, kept, parked = [await world.book(start=start_at) for _ in range(3)]
+    world.clock.forward(minutes=9)
+    assert ok(await world.call(given_up, "DELETE"))["due_cents"] == 0
+    world.clock.forward(minutes=1)
+    assert ok(await world.call(kept, "DELETE"))["due_cents"] == 600
+    world.clock.forward(minutes=29)
+    assert await garage.scan(parked["grant"], "entry") == "not_yet"
+    world.clock.forward(minutes=1)
+    assert await garage.scan(parked["grant"], "entry") == ""
+    world.clock.now = start_at + timedelta(hours=2, minutes=5)
+    await garage.scan(parked["grant"], "exit")
+    assert ok(await world.call(parked, "GET"))["due_cents"] == 600
+
+
+async def test_a_price_stays_as_it_was_quoted(world: World, garage: FakeGarage) -> None:
+    quote = await world.quote()
+    await world.garage(tariff=replace(TARIFF, steps=(Step(0, 30, 900),)))
+    booking = ok(await world.http.post("/api/v1/driver/bookings", json={"quote_id": quote["id"]}), 201)
+    assert booking["price_cents"] == 600
+    longer = ok(await world.call(booking, "PATCH", json={"to": at(world, hours=3)}))
+    assert longer["booking"]["price_cents"] == 900
+
+
+async def test_a_plate_is_kept_raw_normalised_and_with_its_country(world: World, garage: FakeGarage) -> None:
+    quote = await world.quote()
+    body = {"quote_id": quote["id"], "plate": " k-äb 123", "plate_country": "DE"}
+    booking = ok(await world.http.post("/api/v1/driver/bookings", json=body), 201)
+    async with world.platform.database.reading() as transaction:
+        known = await transaction.booking(booking["id"])
+    assert known is not None
+    assert (known.plate_raw, known.plate_normal, known.plate_country) == ("k-äb 123", "KAB123", "DE")
+    problem(await world.call(booking, "PATCH", json={"plate": "<x>"}), 422, "invalid")
+    wrong = {"quote_id": quote["id"], "plate_country": "Germany"}
+    problem(await world.http.post("/api/v1/driver/bookings", json=wrong), 422, "invalid")
+
+
+async def test_all_faults_of_a_start_are_named_and_nothing_is_written(world: World, garage: FakeGarage) -> None:
+    answer = await start(world, bay_kind="boat", vehicle={"height_m": -1, "wheels": 3}, plate="x" * 20)
+    assert len(problem(answer, 422, "invalid")["errors"]) == 4
+    async with world.platform.database.reading() as transaction:
+        assert await transaction.holding() == []

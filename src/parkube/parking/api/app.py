@@ -18,6 +18,7 @@ from parkube.parking.api.etags import ETags
 from parkube.parking.api.garage_link import socket
 from parkube.parking.api.idempotency import IdempotencyKeys
 from parkube.parking.api.limits import BodyLimit, TextOnly
+from parkube.parking.api.operator import drivers
 from parkube.parking.api.operator import money as operator_money
 from parkube.parking.api.operator import routes as operator
 from parkube.parking.api.owner import garages
@@ -39,6 +40,7 @@ ROUTERS: tuple[tuple[str, APIRouter, tuple[Guard, ...]], ...] = (
     ("owner", garages.router, ()),
     ("operator", operator.router, ()),
     ("operator", operator_money.router, ()),
+    ("operator", drivers.router, ()),
     ("partner", partner.router, ()),
     ("provider", webhooks.router, ()),
     ("staff", staff.router, ()),

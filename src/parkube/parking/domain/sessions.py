@@ -82,7 +82,8 @@ def replayed(
     if over:
         return Session(booking_id, garage_id, SessionState.CLOSED, entered, max(exits[-1], entered), bool(entries))
     if soft_closed_at is not None and known[-1].at <= soft_closed_at:
-        end = max(booked.end, entered)
+        # Where in and out is allowed, it was surely inside at its last passage.
+        end = max(booked.end, known[-1].at if in_out else entered)
         return Session(booking_id, garage_id, SessionState.SOFT_CLOSED, entered, end, bool(entries))
     return Session(booking_id, garage_id, SessionState.RUNNING, entered, None, bool(entries))
 

@@ -78,13 +78,19 @@ async def quote(
     return made
 
 
-async def book(platform: Platform, quote_id: str, plate: str | None, idempotency_key: str | None) -> Booking:
+async def book(
+    platform: Platform,
+    quote_id: str,
+    plate: str | None,
+    idempotency_key: str | None,
+    plate_country: str | None = None,
+) -> Booking:
     """Takes up a quote. The same quote or key again is the same booking.
 
     Raises NotFound, Gone for an expired quote, Conflict when no bay is left or the key was used for something else.
     """
     now = platform.clock()
-    known_plate = read_plate(plate) if plate and plate.strip() else None
+    known_plate = read_plate(plate, plate_country) if plate and plate.strip() else None
     async with platform.database.writing() as transaction:
         asked = await transaction.quote(quote_id)
         if asked is None:

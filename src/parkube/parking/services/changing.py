@@ -23,14 +23,21 @@ from parkube.parking.services.terms import terms_of
 
 
 async def change(
-    platform: Platform, booking_id: str, secret: str, to: str | None, plate: str | None, *, preview: bool = False
+    platform: Platform,
+    booking_id: str,
+    secret: str,
+    to: str | None,
+    plate: str | None,
+    plate_country: str | None = None,
+    *,
+    preview: bool = False,
 ) -> tuple[Booking, int]:
     """Another end, another plate, or both. Returns the booking and what it costs more (less: below 0).
 
     preview: says what it would be and changes nothing. Raises Conflict where there is no bay for longer, Invalid.
     """
     now = platform.clock()
-    known_plate = read_plate(plate) if plate is not None else None
+    known_plate = read_plate(plate, plate_country) if plate is not None else None
     async with platform.database.writing() as transaction:
         before = await locked(platform, transaction, booking_id, secret)
         booking = before

@@ -41,13 +41,16 @@ async def start(
     key: str | None,
     wait_s: float,
     person_id: str | None = None,
+    plate_country: str | None = None,
 ) -> Booking:
     """A stay without a booking: the gate opens, or it is an error and no stay. The same key again is the same stay.
 
     Raises NotFound, Invalid, Conflict with the reason (no bay, another stay, the garage's state), Unavailable where the
     garage or its gate does not answer.
     """
-    booking, way_in, fresh = await _written_down(platform, garage_id, gate, plate, bay_kind, vehicle, key, person_id)
+    booking, way_in, fresh = await _written_down(
+        platform, garage_id, gate, plate, bay_kind, vehicle, key, person_id, plate_country
+    )
     if not fresh:
         if booking.state in (State.CANCELLED, State.EXPIRED):
             raise Conflict("this stay did not begin, ask anew", code="not_started")
@@ -74,9 +77,10 @@ async def _written_down(
     vehicle: Vehicle,
     key: str | None,
     person_id: str | None,
+    plate_country: str | None,
 ) -> tuple[Booking, str, bool]:
     now = platform.clock()
-    known_plate = read_plate(plate) if plate and plate.strip() else None
+    known_plate = read_plate(plate, plate_country) if plate and plate.strip() else None
     async with platform.database.writing() as transaction:
         garage = await transaction.lock_garage(garage_id)
         if garage is None:

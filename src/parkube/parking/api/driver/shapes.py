@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from parkube.parking.api.shapes import Moment, Shape
 from parkube.parking.domain.sharing import Vehicle as VehicleRecord
 
+Country = Annotated[str | None, Field(pattern="^[A-Z]{2}$")]
 BayKind = Literal["standard", "ev", "accessible", "motorcycle"]
 
 
@@ -114,6 +115,7 @@ class BookingAsked(Shape):
 
     quote_id: str = Field(min_length=1, max_length=64)
     plate: str | None = Field(default=None, max_length=16)
+    plate_country: Country = None
 
 
 class Gate(Shape):
@@ -181,6 +183,7 @@ class StayAsked(Shape):
     garage_id: str = Field(min_length=1, max_length=63)
     gate: str | None = Field(default=None, max_length=32)
     plate: str | None = Field(default=None, max_length=16)
+    plate_country: Country = None
     bay_kind: BayKind = "standard"
     vehicle: Vehicle = Field(default_factory=Vehicle)
 
@@ -190,6 +193,7 @@ class ChangeAsked(Shape):
 
     to: str | None = Field(default=None, max_length=40)
     plate: str | None = Field(default=None, min_length=1, max_length=16)
+    plate_country: Country = None
 
 
 class BookingChanged(Shape):

@@ -32,7 +32,7 @@ async def start(
     platform = platform_of(request)
     made = await starting.start(
         platform, asked.garage_id, asked.gate, asked.plate, asked.bay_kind, asked.vehicle.record(), idempotency_key,
-        gates.ANSWER_WITHIN_S, driver_of(request),
+        gates.ANSWER_WITHIN_S, driver_of(request), asked.plate_country,
     )  # fmt: skip
     return answer(await views.shown(platform, made), 201, {"Location": f"/api/v1/driver/bookings/{made.id}"})
 
@@ -41,7 +41,9 @@ async def start(
 async def change(request: Request, booking_id: str, asked: ChangeAsked, preview: bool = False) -> Response:
     """Another end or another plate. `preview` says what it would cost and changes nothing."""
     platform = platform_of(request)
-    made, more = await changing.change(platform, booking_id, bearer(request), asked.to, asked.plate, preview=preview)
+    made, more = await changing.change(
+        platform, booking_id, bearer(request), asked.to, asked.plate, asked.plate_country, preview=preview
+    )
     return answer({"booking": await views.shown(platform, made), "difference_cents": more, "preview": preview})
 
 

@@ -49,7 +49,7 @@ async def book(
 ) -> Response:
     """Takes up a quote. Again with the same Idempotency-Key is the same booking."""
     platform = platform_of(request)
-    made = await bookings.book(platform, asked.quote_id, asked.plate, idempotency_key)
+    made = await bookings.book(platform, asked.quote_id, asked.plate, idempotency_key, asked.plate_country)
     driver = driver_of(request)
     if driver is not None:
         await people.adopt(platform, made, driver)
