@@ -107,7 +107,8 @@ def _container(
         started = view is None or view.started
         status["state"] = {"running": {"startedAt": rfc3339(latest.started_at)}}
         status["started"] = started
-        status["ready"] = started and (view is None or (view.ready and view.live))
+        lasting = not init or pods.is_sidecar(container)  # an init container is ready once it has ended well
+        status["ready"] = lasting and started and (view is None or (view.ready and view.live))
     elif latest.phase is ContainerPhase.EXITED:
         _exited(pod, container, latest, seen, memory, now, status, init)
     return status

@@ -1,7 +1,7 @@
-"""Storage: the default class, claims that may grow, and volumes and claims that go only when nothing uses them.
+"""Storage: the default class, and claims that may grow.
 
-Source: Kubernetes documentation, "Admission Control": DefaultStorageClass, PersistentVolumeClaimResize,
-StorageObjectInUseProtection. Who takes the finalizers away again is a controller.
+Source: Kubernetes documentation, "Admission Control": DefaultStorageClass, PersistentVolumeClaimResize. Finalizers that
+protect what is in use come with the controller that takes them away again.
 """
 
 from __future__ import annotations
@@ -10,19 +10,18 @@ from decimal import Decimal
 
 from parkube.controlplane.access.admission.plugin import Find, Plugin, name_of, refused
 from parkube.controlplane.registry.resource import Context, Resource
-from parkube.kubeapi.client import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, STORAGECLASSES
+from parkube.kubeapi.client import PERSISTENTVOLUMECLAIMS, STORAGECLASSES
 from parkube.kubeapi.errors import Obj
 from parkube.kubeapi.quantities import parse
 
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 _OLD_CLASS = "volume.beta.kubernetes.io/storage-class"
-FINALIZERS = {PERSISTENTVOLUMECLAIMS: "kubernetes.io/pvc-protection", PERSISTENTVOLUMES: "kubernetes.io/pv-protection"}
 
 
 class Storage(Plugin):
-    """PersistentVolumes and claims."""
+    """PersistentVolumeClaims."""
 
-    kinds, operations = frozenset(FINALIZERS), frozenset({"CREATE", "UPDATE"})
+    kinds, operations = frozenset({PERSISTENTVOLUMECLAIMS}), frozenset({"CREATE", "UPDATE"})
 
     def __init__(self, find: Find) -> None:
         self._find = find
@@ -31,12 +30,10 @@ class Storage(Plugin):
         self, operation: str, resource: Resource, subresource: str, namespace: str, name: str,
         new: Obj | None, old: Obj | None, context: Context,
     ) -> None:  # fmt: skip
-        """Adds the finalizer and, to a claim that names no class, the default one."""
+        """Gives a claim that names no class the default one."""
         if subresource or new is None or operation != "CREATE":
             return
-        metadata, finalizer = new.setdefault("metadata", {}), FINALIZERS[resource.gvr]
-        if finalizer not in (metadata.get("finalizers") or ()):
-            metadata["finalizers"] = [*(metadata.get("finalizers") or ()), finalizer]
+        metadata = new.setdefault("metadata", {})
         spec = new.setdefault("spec", {})
         named = spec.get("storageClassName") is not None or _OLD_CLASS in (metadata.get("annotations") or {})
         if resource.gvr == PERSISTENTVOLUMECLAIMS and not named and (chosen := await self._default()):

@@ -39,6 +39,10 @@ class PodStrategy(KindStrategy):
             super().prepare_update(new, old, "status")
             new["spec"], new["status"] = spec, old.get("status") or {}
             subresource = ""
+        if subresource == "binding":  # the scheduler's choice is no new wish of the user's
+            super().prepare_update(new, old, subresource)
+            new["metadata"]["generation"] = (old.get("metadata") or {}).get("generation") or 1
+            return
         super().prepare_update(new, old, subresource)
         if subresource == "status":
             quality = (old.get("status") or {}).get("qosClass")

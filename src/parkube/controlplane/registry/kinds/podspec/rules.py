@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from parkube.controlplane.registry.kinds import checks, faults
@@ -73,6 +75,23 @@ def _host_network_ports(container: Obj, path: str) -> list[Cause]:
     ]
 
 
+_SYSCTL = r"([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
+
+
+def _sysctls(sysctls: Sequence[Obj], path: str) -> list[Cause]:
+    found: list[Cause] = []
+    names = [str(entry.get("name") or "") for entry in sysctls]
+    for at, name in enumerate(names):
+        if not name:
+            found.append(faults.required(f"{path}[{at}].name"))
+        elif len(name) > 253 or not re.fullmatch(_SYSCTL, name):
+            words = f"must have at most 253 characters and match regex ^{_SYSCTL}$"
+            found.append(faults.invalid(f"{path}[{at}].name", name, words))
+        elif name in names[:at]:
+            found.append(faults.duplicate(f"{path}[{at}].name", name))
+    return found
+
+
 def _small_things(spec: Obj, path: str) -> list[Cause]:
     found: list[Cause] = []
     deadline = spec.get("activeDeadlineSeconds")
@@ -85,6 +104,7 @@ def _small_things(spec: Obj, path: str) -> list[Cause]:
     ):  # fmt: skip
         if spec.get(key):
             found += checks.name(spec[key], f"{path}.{key}", rule)
+    found += _sysctls((spec.get("securityContext") or {}).get("sysctls") or (), f"{path}.securityContext.sysctls")
     for at, secret in enumerate(spec.get("imagePullSecrets") or ()):
         if not secret.get("name"):
             found.append(faults.required(f"{path}.imagePullSecrets[{at}].name"))
