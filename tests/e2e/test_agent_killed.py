@@ -56,6 +56,10 @@ def kill_often(node: EdgeNode, chance: random.Random) -> None:
         node.start()
 
 
+def running(node: EdgeNode) -> int:
+    return sum("RUNNING" in line for line in node.ctr("tasks", "ls").splitlines()[1:])
+
+
 def test_killed_at_any_moment(edge: EdgeNode, kubectls: dict[str, Path]) -> None:
     kube: Kubectl = edge.server.kubectl(kubectls["new"], "default")
     chance = random.Random(int(os.environ.get("PARKUBE_TEST_SEED", "7")))
@@ -64,8 +68,9 @@ def test_killed_at_any_moment(edge: EdgeNode, kubectls: dict[str, Path]) -> None
     kube.apply(manifests())
     kill_often(edge, chance)
     kube("wait", "--for=condition=Ready", "pod", "--all", "--timeout=40s")
-    running = [line for line in edge.ctr("tasks", "ls").splitlines()[1:] if "RUNNING" in line]
-    assert len(running) == 2 * PODS  # a sandbox and a container each, no second one of anything
+    # A sandbox and a container each, no second one of anything. What containerd finished making while no agent lived
+    # is found by the look every RELIST_S at the latest.
+    until(lambda: running(edge) == 2 * PODS, 2 * RELIST_S + 5, "something runs twice")
     kube("delete", "pod", "--all", "--wait=false")
     kill_often(edge, chance)
     kube("wait", "--for=delete", "pod", "--all", "--timeout=40s")
