@@ -301,7 +301,14 @@ async def test_a_terminal_has_no_stderr_and_can_be_resized() -> None:
     node.pump.cancel()
 
 
-async def test_a_port_is_forwarded_over_websocket_until_its_end() -> None:
+@pytest.mark.parametrize(
+    ("headers", "spoken"),
+    [
+        (WEBSOCKET, b"Sec-WebSocket-Protocol: v4.channel.k8s.io"),
+        ({k: v for k, v in WEBSOCKET.items() if k != "sec-websocket-protocol"}, b""),
+    ],
+)
+async def test_a_port_is_forwarded_over_websocket_until_its_end(headers: dict[str, str], spoken: bytes) -> None:
     async def command(server: StreamingServer) -> None:
         await until(lambda: server.resizes)
         server.send("data", b"HTTP/1.0 200 OK", end=True)
@@ -309,12 +316,14 @@ async def test_a_port_is_forwarded_over_websocket_until_its_end() -> None:
 
     runtime = StreamingServer(2, command)
     box = Box(await runtime.start(), container())
-    node, client, pump = await executed(box, WEBSOCKET, "ports=8080", path="/portForward/ns/pod")
+    node, client, pump = await executed(box, headers, "ports=8080", path="/portForward/ns/pod")
     await until(lambda: set(runtime.streams) == {"error", "data"})
     assert client.stream is not None
     client.stream.write(masked(websocket.BINARY, b"\x00GET / HTTP/1.0\r\n\r\n"))
     await until(lambda: client.eof or client.lost)
-    got = frames(bytes(client.got).partition(b"\r\n\r\n")[2])
+    head, _, body = bytes(client.got).partition(b"\r\n\r\n")
+    assert (b"Sec-WebSocket-Protocol" in head, spoken in head + b"\r\n") == (bool(spoken), True)
+    got = frames(body)
     port = (8080).to_bytes(2, "little")
     assert got[:2] == [(websocket.BINARY, b"\x00" + port), (websocket.BINARY, b"\x01" + port)]
     assert got[2:] == [(websocket.BINARY, b"\x00HTTP/1.0 200 OK"), (websocket.CLOSE, struct.pack(">H", 1000))]

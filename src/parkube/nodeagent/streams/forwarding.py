@@ -3,7 +3,8 @@
     WebSocket channel   2i data and 2i+1 error of the i-th port; the first message of each is the port, little-endian
     SPDY streams        `error`, then `data`, with the headers `port` and `requestID`; an end is FLAG_FIN
 
-Source: Kubernetes port-forward, WebSocket subprotocols `v4.channel.k8s.io` and `portforward.k8s.io`.
+Source: Kubernetes port-forward, WebSocket subprotocols `v4.channel.k8s.io` and `portforward.k8s.io`; a client
+that names none, as some in Python do, is spoken to in the same form.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ SPDY_PROTOCOLS = ("portforward.k8s.io",)
 _NONE = Streams(False, False, False, False)
 
 
-def choose(offered: Sequence[str]) -> str:
-    """The first subprotocol that both know; empty when there is none."""
-    return next((p for p in PROTOCOLS if p in offered), "")
+def choose(offered: Sequence[str]) -> str | None:
+    """The first subprotocol that both know, empty where the client asks for none; None where we speak none of them."""
+    return next((p for p in PROTOCOLS if p in offered), None) if any(offered) else ""
 
 
 class Forwarder(Translator):

@@ -260,7 +260,7 @@ class _Request(asyncio.Protocol):
         upgrade = self._headers.get("upgrade", "").lower()
         offered = [p.strip() for p in self._headers.get("sec-websocket-protocol", "").split(",")]
         chosen = forwarding.choose(offered)
-        if upgrade == "websocket" and not chosen:
+        if upgrade == "websocket" and chosen is None:
             raise BadRequest(f"of the WebSocket subprotocols only {' and '.join(forwarding.PROTOCOLS)} are spoken here")
         if upgrade not in ("spdy/3.1", "websocket"):
             raise BadRequest("an upgrade to SPDY/3.1 or WebSocket is needed for this")
@@ -271,7 +271,7 @@ class _Request(asyncio.Protocol):
         if self._transport is None:
             return
         if upgrade == "websocket":
-            forwarder = forwarding.Forwarder(ports, self._transport, self._greeting(chosen))
+            forwarder = forwarding.Forwarder(ports, self._transport, self._greeting(chosen or ""))
             await remote.translate(url, forwarder, forwarding.SPDY_PROTOCOLS)
             self._hand_to(forwarder)
         else:
@@ -285,9 +285,10 @@ class _Request(asyncio.Protocol):
         key = self._headers.get("sec-websocket-key", "")
         if not key:
             raise BadRequest("Sec-WebSocket-Key is missing")
+        named = f"Sec-WebSocket-Protocol: {protocol}\r\n" if protocol else ""
         return (
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Accept: {websocket.accept(key)}\r\nSec-WebSocket-Protocol: {protocol}\r\n\r\n"
+            f"Sec-WebSocket-Accept: {websocket.accept(key)}\r\n{named}\r\n"
         ).encode()
 
     def _hand_to(self, protocol: asyncio.Protocol) -> None:
