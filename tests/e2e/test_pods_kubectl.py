@@ -199,7 +199,12 @@ def test_a_port_is_forwarded(kube: Kubectl) -> None:
 def test_a_container_is_added_to_look_inside(kube: Kubectl) -> None:
     kube.apply(pod("web", "sleep 1000"))
     kube("wait", "--for=condition=Ready", "pod/web", "--timeout=20s")
-    kube("debug", "web", f"--image={BOX}", "--container=look", "--", "sh", "-c", "echo looking; sleep 1000")
+    debug = ("debug", "web", f"--image={BOX}", "--container=look", "--", "sh", "-c", "echo looking; sleep 1000")
+    if "1.20" in str(kube.program):  # it sends an alpha form that left Kubernetes with 1.22: refused, nothing written
+        assert "the kind in the data does not match" in kube.run(*debug).stderr
+        assert "ephemeralContainers" not in kube.json("get", "pod", "web")["spec"]
+        return
+    kube(*debug)
     kube.wait_for(lambda: "looking" in kube.run("logs", "web", "-c", "look").stdout, 30)
     statuses = kube.json("get", "pod", "web")["status"]["ephemeralContainerStatuses"]
     assert "running" in statuses[0]["state"]
