@@ -145,6 +145,41 @@ def test_a_namespace_is_emptied_before_it_goes() -> None:
     run(story())
 
 
+def test_while_a_pod_is_left_nothing_else_of_its_namespace_goes() -> None:
+    async def story() -> None:
+        async with World("namespace") as c:
+            c.client.graceful.clear()
+            pod = c.own(PODS, "last", kind="Pod")
+            pod["metadata"]["finalizers"] = ["example.org/keep"]
+            c.client.put(PODS, pod)
+            c.own(SECRETS, "needed", kind="Secret")
+            c.client.put(NAMESPACES, {
+                "metadata": {"name": "default", "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["fake"]},
+                "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Terminating"},
+            })  # fmt: skip
+            await asyncio.sleep(10)
+            assert c.names(SECRETS) == ["needed"]
+            [space] = c.client.all(NAMESPACES)
+            said = {x["type"]: (x["status"], x["message"]) for x in space["status"]["conditions"]}
+            assert said["NamespaceDeletionContentFailure"][0] == "False"
+            assert said["NamespaceContentRemaining"] == (
+                "True", "Some resources are remaining: pods. has 1 resource instances",
+            )  # fmt: skip
+            assert said["NamespaceFinalizersRemaining"] == (
+                "True", "Some content in the namespace has finalizers remaining: "
+                "example.org/keep in 1 resource instances",
+            )  # fmt: skip
+            [pod] = c.client.all(PODS)
+            assert pod["metadata"]["deletionTimestamp"]
+            pod["metadata"]["finalizers"] = []
+            await c.client.update(PODS, pod)
+            await asyncio.sleep(10)
+            assert c.names(SECRETS) == []
+            assert ("update", "namespaces", "default", "finalize") in c.client.actions
+
+    run(story())
+
+
 def test_every_namespace_has_an_account_and_the_ca() -> None:
     async def story() -> None:
         async with World("serviceaccount", "apiserver-endpoints") as c:

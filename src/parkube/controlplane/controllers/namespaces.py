@@ -1,8 +1,11 @@
-"""Namespaces that are being deleted: everything in them goes first, then the finalizer `kubernetes`.
+"""Namespaces that are being deleted: their pods go first, then all else in them, then the finalizer `kubernetes`.
 
-Active --DELETE--> Terminating --content gone--> finalizer removed --> gone
+Active --DELETE--> Terminating --pods gone--> --content gone--> finalizer removed --> gone
                       |   ^
-                      +---+ content remains: looked at again, with growing patience
+                      +---+ something remains: looked at again, with growing patience
+
+While a pod is left nothing else is touched: what it still needs to end well (its Secrets, its NetworkPolicies) stays.
+Source: KEP 5080, ordered namespace deletion.
 """
 
 from __future__ import annotations
@@ -29,6 +32,20 @@ def conditions(
     out = [dict(c) for c in old]
     failed = "; ".join(failures)
     said: tuple[tuple[str, str, str, str, str], ...] = (
+        (
+            "NamespaceDeletionDiscoveryFailure",
+            "",
+            "ResourcesDiscovered",
+            "",
+            "All resources successfully discovered",
+        ),
+        (
+            "NamespaceDeletionGroupVersionParsingFailure",
+            "",
+            "ParsedGroupVersions",
+            "",
+            "All legacy kube types successfully parsed",
+        ),
         (
             "NamespaceDeletionContentFailure",
             "ContentDeletionFailed",
@@ -103,19 +120,25 @@ class NamespaceController(Reconciler):
         left: dict[str, int] = {}
         held: dict[str, int] = {}
         failures: list[str] = []
-        seen: set[tuple[str, str]] = set()
-        for resource in self._resources():
-            at = resource.stored_at or resource.gvr
-            if not resource.namespaced or not set(resource.verbs) >= _NEEDED or (at.group, at.resource) in seen:
-                continue
-            seen.add((at.group, at.resource))
+        for resource in self._content():
             try:
                 await self._empty_of(resource, namespace, left, held)
             except NotFound:
                 continue
             except ApiError as error:
                 failures.append(f"{resource.gvr.resource}: {error.message}")
+            if resource.gvr == PODS and (left or failures):
+                break
         return left, held, failures
+
+    def _content(self) -> list[ApiResource]:
+        """What may lie in a namespace, each store of objects once; pods first."""
+        found: dict[tuple[str, str], ApiResource] = {}
+        for resource in self._resources():
+            at = resource.stored_at or resource.gvr
+            if resource.namespaced and set(resource.verbs) >= _NEEDED:
+                found.setdefault((at.group, at.resource), resource)
+        return sorted(found.values(), key=lambda resource: resource.gvr != PODS)
 
     async def _empty_of(
         self, resource: ApiResource, namespace: str, left: dict[str, int], held: dict[str, int]
@@ -134,7 +157,7 @@ class NamespaceController(Reconciler):
         if items:
             full = f"{gvr.resource}.{gvr.group}" if gvr.group else f"{gvr.resource}."
             left[full] = len(items)
-        for item in items if gvr != PODS else ():
+        for item in items:
             for finalizer in item["metadata"].get("finalizers") or ():
                 held[finalizer] = held.get(finalizer, 0) + 1
 
