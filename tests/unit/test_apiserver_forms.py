@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from parkube.controlplane.apiserver import params
 from parkube.controlplane.apiserver.discovery import Discovery, _rank
+from parkube.controlplane.apiserver.http import Request
 from parkube.controlplane.apiserver.negotiation import Form, decode, form
 from parkube.controlplane.apiserver.router import target
 from parkube.controlplane.registry.kinds import builtin_catalogue
@@ -209,3 +211,20 @@ def test_discovery_that_cannot_be_given_so() -> None:
     ):
         with pytest.raises(NotAcceptable):
             Discovery(CATALOGUE, "").handle(Asked(path, accept=accept))  # type: ignore[arg-type]
+
+
+def test_the_options_of_a_stream_are_in_their_fields_types() -> None:
+    def options(kind: str, query: str) -> Any:
+        connection: Any = None  # nothing is answered
+        request = Request("POST", b"/", {}, connection)
+        request.raw_query = query
+        return params.connect_options(request, "v1", kind)
+
+    assert options("PodAttachOptions", "stdin=true&stdout=1&stderr=false&tty&container=app&other=x") == {
+        "kind": "PodAttachOptions", "apiVersion": "v1", "stdin": True, "stdout": True, "stderr": False, "tty": True,
+        "container": "app",
+    }  # fmt: skip
+    assert options("PodExecOptions", "command=ls&command=-l")["command"] == ["ls", "-l"]
+    assert options("PodPortForwardOptions", "ports=80&ports=443")["ports"] == [80, 443]
+    with pytest.raises(BadRequest, match="invalid syntax"):
+        options("PodPortForwardOptions", "ports=http")

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import parse_qs
 
 import orjson
 
 from parkube.controlplane.apiserver.http import Request
+from parkube.controlplane.apiserver.protobuf.tables import fields_of, message_of
 from parkube.controlplane.registry.options import ListOptions, WatchOptions
 from parkube.controlplane.registry.resource import Context
 from parkube.kubeapi.errors import BadRequest, Cause, Obj, invalid
@@ -194,6 +196,31 @@ def _delete_faults(options: Obj) -> list[Cause]:
         found.append(_unsupported("propagationPolicy", policy, (*_POLICIES, "nil")))
     found += [_unsupported("dryRun", value, ("All",)) for value in dry if value not in ("All", "")]
     return found
+
+
+def connect_options(request: Request, api_version: str, kind: str) -> Obj:
+    """The options of a stream or a proxied request (`PodExecOptions` and its like) as an object: each parameter in
+    its field's type, as the query says it. What is no field of the kind is left out. Raises `BadRequest`."""
+    asked = parse_qs(request.raw_query, keep_blank_values=True)
+    options: Obj = {"kind": kind, "apiVersion": api_version}
+    message = message_of(api_version, kind)
+    for field in fields_of(message).values() if message else ():
+        if field.name in asked:
+            values = [_typed(field.type, text) for text in asked[field.name]]
+            options[field.name] = values if field.mark else values[0]
+    return options
+
+
+def _typed(kind: str, text: str) -> bool | int | str:
+    """A parameter as its field's type: a flag counts as set unless it says otherwise."""
+    if kind == "b":
+        return text.lower() not in ("0", "false")
+    if kind != "i":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise BadRequest(f"strconv.ParseInt: parsing {orjson.dumps(text).decode()}: invalid syntax") from None
 
 
 def delete_context(request: Request, options: Obj) -> Context:

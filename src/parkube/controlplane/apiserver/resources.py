@@ -54,7 +54,9 @@ class Resources:
         if at.subresource and (raw := self._special.raw(row, at.subresource)) is not None:
             if at.subresource in _CONNECTED:
                 about = speaks(row, at.subresource)
-                options = {"kind": about.kind, "apiVersion": row.api_version, **request.query}
+                options = params.connect_options(request, row.api_version, about.kind)
+                if at.rest:
+                    options["path"] = f"/{at.rest}"
                 context = Context(request.user)
                 await self._registry.connect(row, namespace, at.name, options, context, at.subresource)
             return await raw(request, row, namespace, at.name)
