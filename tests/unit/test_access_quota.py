@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from parkube.kubeapi.client import (
     STORAGECLASSES,
 )
 from parkube.kubeapi.errors import Forbidden, Obj
+from parkube.kubeapi.quantities import like
 from tests.fakes.cluster import Cluster
 from tests.fakes.virtual_time import run
 from tests.fakes.workloads import FakeCluster
@@ -134,7 +136,16 @@ async def test_a_pod_must_say_what_a_quota_limits() -> None:
 def test_scopes(selector: Obj, spec: Obj, within: bool) -> None:
     quota = {"spec": {"hard": {"pods": "5"}, **selector}}
     pod = {"metadata": {}, "spec": {"containers": app(), **spec}}
-    assert written(counted(quota, [(PODS, pod)], 0.0)) == {"pods": "1" if within else "0"}
+    assert written(counted(quota, [(PODS, pod)], 0.0), {}) == {"pods": "1" if within else "0"}
+
+
+def test_amounts_are_told_as_the_quota_writes_them() -> None:
+    pod = {"metadata": {}, "spec": {"containers": app(requests={"memory": "1048576", "cpu": "0.25"})}}
+    hard = {"requests.memory": "1Gi", "requests.cpu": "1500m", "pods": "3"}
+    used = counted({"spec": {"hard": hard}}, [(PODS, pod), (PODS, pod)], 0.0)
+    assert written(used, hard) == {"pods": "2", "requests.cpu": "500m", "requests.memory": "2Mi"}
+    assert like(Decimal(1536), "1Ki") == "1536"
+    assert like(Decimal(2**30), "1G") == "1073741824"
 
 
 def test_the_controller_counts_and_follows() -> None:

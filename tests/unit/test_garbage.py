@@ -94,6 +94,26 @@ def test_foreground_waits_for_what_blocks_and_orphan_sets_free() -> None:
     run(story())
 
 
+def test_a_circle_of_owners_does_not_hold_itself() -> None:
+    async def story() -> None:
+        async with World("garbage-collector") as c:
+            circle = [c.own(CONFIGMAPS, f"c{n}", kind="ConfigMap") for n in range(3)]
+            own = c.own(CONFIGMAPS, "own", kind="ConfigMap")
+            for one, owner in (*zip(circle, (circle[2], *circle), strict=False), (own, own)):
+                meta = owner["metadata"]
+                reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": meta["name"], "uid": meta["uid"]}
+                one["metadata"]["ownerReferences"] = [{**reference, "blockOwnerDeletion": True}]
+                c.client.put(CONFIGMAPS, one)
+            await asyncio.sleep(5)
+            assert len(c.names(CONFIGMAPS)) == 4
+            for name in ("c0", "own"):
+                await c.client.delete(CONFIGMAPS, name, "default", options={"propagationPolicy": "Foreground"})
+            await asyncio.sleep(10)
+            assert c.names(CONFIGMAPS) == []
+
+    run(story())
+
+
 def test_custom_resources_count_once_they_are_served() -> None:
     async def story() -> None:
         async with World("garbage-collector") as c:

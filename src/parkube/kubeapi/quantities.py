@@ -91,6 +91,14 @@ def canonical(quantity: str | int | float) -> str:
     return _canonical(quantity if isinstance(quantity, str) else str(quantity))
 
 
+@lru_cache(8192)
+def like(value: Decimal, example: str) -> str:
+    """The canonical form of a number, written as the example is: `1Gi` where that has a binary suffix."""
+    if _parse(example or "0")[1] == "binary" and value == value.to_integral_value() and abs(value) >= 1024:
+        return _binary(int(value))
+    return _canonical(f"{value:f}")
+
+
 def _binary(value: int) -> str:
     suffix = ""
     for name in _BINARY:

@@ -1,7 +1,8 @@
 """The garbage collector: what is owned goes with its owner, in the background or before it, or is set free.
 
     owner deleted (Background)     owner gone -------------------> dependents deleted
-    owner deleted (Foreground)     owner keeps `foregroundDeletion` until those dependents that block it are gone
+    owner deleted (Foreground)     owner keeps `foregroundDeletion` until those dependents that block it are gone;
+                                   a dependent that owns it in turn does not block
     owner deleted (Orphan)         owner keeps `orphan` until its dependents no longer refer to it
 
 Works on every resource it is told of, custom ones included. Leases and Events are not looked at: they change all the
@@ -105,6 +106,17 @@ class Graph:
             if old is None or old.uid != new.uid or old.owners != new.owners:
                 for owner in new.owners:
                     self.dependents.setdefault(owner.uid, {})[new.uid] = ref
+
+    def reaches(self, uid: str, end: str) -> bool:
+        """Whether `end` is the object itself or depends on it, over however many others."""
+        seen, ahead = {uid}, [uid]
+        while ahead:
+            if (at := ahead.pop()) == end:
+                return True
+            further = self.dependents.get(at, {}).keys() - seen
+            seen |= further
+            ahead.extend(further)
+        return False
 
 
 class GarbageCollector(Reconciler):
@@ -251,7 +263,8 @@ class GarbageCollector(Reconciler):
             held = self._info(dependent)
             if held is None or held.uid != uid:
                 continue
-            blocking = blocking or any(o.uid == info.uid and o.blocks for o in held.owners)
+            if not blocking and any(o.uid == info.uid and o.blocks for o in held.owners):
+                blocking = not self._graph.reaches(uid, info.uid)  # in a circle nobody can go first
             if not held.deleting:
                 self.queue.add(dependent.text)
         if not blocking:

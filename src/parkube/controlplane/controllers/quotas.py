@@ -119,7 +119,9 @@ class QuotaController(Reconciler):
                 continue  # a kind that went a moment ago
         for quota in quotas:
             status = quota.get("status") or {}
-            fresh = {"hard": written(hard(quota)), "used": written(counted(quota, objects, self.clock()))}
+            allowed = (quota.get("spec") or {}).get("hard") or {}
+            used = counted(quota, objects, self.clock())
+            fresh = {"hard": written(hard(quota), allowed), "used": written(used, allowed)}
             if {"hard": status.get("hard") or {}, "used": status.get("used") or {}} != fresh:
                 await self.client.update(RESOURCEQUOTAS, {**quota, "status": {**status, **fresh}}, subresource="status")
         return _AGAIN_S

@@ -90,7 +90,7 @@ class Quotas(Plugin):
             used = {key: parse(value) for key, value in (status.get("used") or {}).items()}
             for key, value in wanted.items():
                 used[key] = max(Decimal(0), used.get(key, Decimal(0)) + value)
-            return {**quota, "status": {**status, "used": written(used)}}
+            return {**quota, "status": {**status, "used": written(used, status.get("hard") or {})}}
 
         try:
             await self._mutate(RESOURCEQUOTAS, namespace, name, change, "status")
@@ -112,7 +112,7 @@ def exceeded(quota: Obj, wanted: Amounts) -> str:
         return ""
 
     def listed(amounts: Amounts) -> str:
-        shown = written(amounts)
+        shown = written(amounts, status.get("hard") or {})
         return ",".join(f"{key}={shown[key]}" for key in over)
 
     return f"exceeded quota: {name}, requested: {listed(wanted)}, used: {listed(used)}, limited: {listed(limits)}"

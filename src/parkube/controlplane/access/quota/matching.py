@@ -5,7 +5,7 @@ Source: Kubernetes documentation, "Resource Quotas", quota scopes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -13,7 +13,7 @@ from parkube.controlplane.access.quota.usage import Amounts, count_key, usage
 from parkube.controlplane.registry.kinds.podspec import qos_class
 from parkube.kubeapi.client import GVR, PERSISTENTVOLUMECLAIMS, PODS
 from parkube.kubeapi.errors import Obj
-from parkube.kubeapi.quantities import canonical, parse
+from parkube.kubeapi.quantities import like, parse
 
 COMPUTE = frozenset((
     "cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory",
@@ -121,6 +121,6 @@ def counted(quota: Obj, objects: Iterable[tuple[GVR, Obj]], now: float) -> Amoun
     return total
 
 
-def written(amounts: Amounts) -> dict[str, str]:
-    """As the API shows them."""
-    return {key: canonical(f"{value:f}") for key, value in sorted(amounts.items())}
+def written(amounts: Amounts, examples: Mapping[str, Any]) -> dict[str, str]:
+    """As the API shows them: each in the form of its example, which is what the quota allows."""
+    return {key: like(value, str(examples.get(key, ""))) for key, value in sorted(amounts.items())}
