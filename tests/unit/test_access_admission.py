@@ -51,6 +51,16 @@ async def test_a_pod_gets_its_account_its_token_and_five_minutes() -> None:
         ]  # fmt: skip
 
 
+async def test_tolerations_that_an_update_leaves_out_come_back() -> None:
+    async with Cluster() as cluster:
+        pod = await cluster.pod("one")
+        wet = {"key": "wet", "operator": "Exists", "effect": "NoSchedule"}
+        changed = await cluster.change(PODS, "one", "default", spec={**pod["spec"], "tolerations": [wet]})
+        assert [t["key"] for t in changed["spec"]["tolerations"]] == [
+            "wet", "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable",
+        ]  # fmt: skip
+
+
 async def test_a_pod_that_says_otherwise_is_left_alone() -> None:
     async with Cluster() as cluster:
         await cluster.create(SERVICEACCOUNTS, "shy", "default", automountServiceAccountToken=False)

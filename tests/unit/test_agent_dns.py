@@ -213,3 +213,14 @@ def test_a_pod_with_a_subdomain_finds_its_whole_name_in_its_hosts() -> None:
     pod: Obj = {"metadata": {"namespace": "default"}, "spec": {"subdomain": "db"}}
     assert "10.42.1.2\tdb-0.db.default.svc.cluster.local\tdb-0\n" in render(pod, "10.42.1.2", "db-0", DOMAIN)
     assert "10.42.1.2\tdb-0\n" in render({**pod, "spec": {}}, "10.42.1.2", "db-0", DOMAIN)
+
+
+def test_the_hosts_file_says_who_keeps_it_and_whose_aliases_follow() -> None:
+    aliases = [{"ip": "192.0.2.7", "hostnames": ["gate", "barrier"]}]
+    pod: Obj = {"metadata": {"namespace": "default"}, "spec": {"hostAliases": aliases}}
+    text = render(pod, "10.42.1.2", "web")
+    assert text.startswith("# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n")
+    assert text.endswith("10.42.1.2\tweb\n\n# Entries added by HostAliases.\n192.0.2.7\tgate\tbarrier\n")
+    host = render({**pod, "spec": {"hostNetwork": True}}, "192.0.2.1", "node")
+    assert host.startswith("# Kubernetes-managed hosts file (host network).\n")
+    assert "192.0.2.1\tnode" not in host

@@ -86,7 +86,8 @@ def test_no_state_of_the_world_makes_it_break_its_rules(world: tuple[Obj, PodObs
     here = {c.name for c in mine}
     for start in starts:
         newest = max((c for c in mine if c.name == start.container), key=lambda c: c.attempt, default=None)
-        assert newest is None or newest.phase in (ContainerPhase.EXITED, ContainerPhase.CREATED)
+        assert newest is None or newest.phase is ContainerPhase.EXITED
+        assert not any(c.name == start.container and c.phase is ContainerPhase.RUNNING for c in mine)
         assert newest is None or start.attempt > newest.attempt
     if pod["metadata"].get("deletionTimestamp"):
         assert not starts
@@ -229,6 +230,35 @@ def running_pod(**extra: Any) -> tuple[Obj, PodObserved, Memory]:
     )  # fmt: skip
     seen = PodObserved("u", "default", "p", [Sandbox("s", 0, True, ips=("10.42.0.2",))], [container])
     return pod, seen, Memory(NOW - 20, volumes_ready=True)
+
+
+def test_a_container_whose_start_is_not_known_of_is_removed_before_another_is_started() -> None:
+    """The agent that made it was killed before it knew; the runtime may yet start it."""
+    pod, seen, memory = running_pod()
+    memory.pulls["c0"] = Pull(PullState.PRESENT, "sha256:app")
+    seen.containers[0].phase = ContainerPhase.CREATED
+    assert decide(pod, seen, memory, NOW).actions == [act.RemoveContainer("one")]
+    seen.containers.clear()
+    assert decide(pod, seen, memory, NOW).actions == [act.StartContainer("c0", 0, "sha256:app")]
+
+
+@pytest.mark.parametrize("phase", [ContainerPhase.RUNNING, ContainerPhase.EXITED])
+def test_of_two_containers_of_a_name_the_older_is_stopped(phase: ContainerPhase) -> None:
+    pod, seen, memory = running_pod()
+    memory.pulls["c0"] = Pull(PullState.PRESENT, "sha256:app")
+    seen.containers.append(Container(
+        "two", "c0", 1, phase, sandbox_id="s", spec_hash=seen.containers[0].spec_hash, finished_at=NOW - 400,
+    ))  # fmt: skip
+    (kill,) = decide(pod, seen, memory, NOW).actions
+    assert isinstance(kill, act.KillContainer)
+    assert kill.container_id == "one"
+
+
+def test_a_config_map_gives_all_its_keys_whatever_a_shell_thinks_of_them() -> None:
+    pod, _, _ = running_pod()
+    container = {"name": "c0", "envFrom": [{"prefix": "1-", "configMapRef": {"name": "m"}}]}
+    found = environment(pod, container, lambda kind, name: {"data": {"data-1": "one"}}, {}, {}, {})
+    assert found == [("1-data-1", "one")]
 
 
 def test_an_ephemeral_container_runs_once_beside_the_others() -> None:

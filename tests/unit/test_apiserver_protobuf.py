@@ -197,6 +197,14 @@ def test_what_is_null_or_of_no_message_is_left_out() -> None:
     assert decode(encode(obj)) == {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}
 
 
+def test_a_set_of_fields_is_written_in_order() -> None:
+    """As a client has it that read the same set from JSON: the two are then equal."""
+    fields = {"f:spec": {"f:z": {}, "f:a": {}, ".": {}}, "f:data": {}}
+    entry = {"manager": "m", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": fields}
+    obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "managedFields": [entry]}}
+    assert b'{"f:data":{},"f:spec":{".":{},"f:a":{},"f:z":{}}}' in encode(obj)
+
+
 def test_a_list_and_an_event() -> None:
     item = {"metadata": {"name": "a"}, "data": {"k": "v"}}
     body = encode_list("v1", "ConfigMapList", {"resourceVersion": "7"}, encode_items("v1", "ConfigMap", [item, item]))

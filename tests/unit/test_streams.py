@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -284,6 +285,89 @@ async def test_exec_over_websocket_v5_with_stdin_end_and_exit_code() -> None:
     node.pump.cancel()
 
 
+OLDEST = [(2, b"\x01hi"), (2, b"\x03command terminated with exit code 3")]
+
+
+@pytest.mark.parametrize("failed", [True, False])
+@pytest.mark.parametrize(
+    ("offered", "expected"),
+    [
+        ("channel.k8s.io", OLDEST),
+        ("base64.channel.k8s.io", [(1, b"1aGk="), (1, b"3" + b64encode(OLDEST[1][1][1:]))]),
+        ("", OLDEST),
+    ],
+)
+async def test_the_oldest_subprotocols_tell_a_fault_in_words(
+    offered: str, expected: list[tuple[int, bytes]], failed: bool
+) -> None:
+    """And success not at all: the client reads standard output to its end."""
+
+    def command(server: StreamingServer) -> None:
+        server.send("stdout", b"hi", end=True)
+        how = {"status": "Failure", "message": "command terminated with exit code 3"}
+        server.send("error", orjson.dumps(how if failed else {"status": "Success"}), end=True)
+
+    runtime = StreamingServer(2, command)
+    box = Box(await runtime.start(), container())
+    headers = {**WEBSOCKET, "sec-websocket-protocol": offered}
+    node, client, pump = await executed(box, headers, "command=ls&stdout=true")
+    await until(lambda: client.eof or client.lost)
+    head, _, body = bytes(client.got).partition(b"\r\n\r\n")
+    assert (b"Sec-WebSocket-Protocol" in head) == bool(offered)
+    assert frames(body)[:-1] == (expected if failed else expected[:1])
+    pump.cancel()
+    node.pump.cancel()
+
+
+async def test_stdin_in_base64_is_read() -> None:
+    async def command(server: StreamingServer) -> None:
+        server.send("stdout", await server.stdin.get() or b"", end=True)
+        server.send("error", b'{"status":"Success"}', end=True)
+
+    runtime = StreamingServer(3, command)
+    headers = {**WEBSOCKET, "sec-websocket-protocol": "base64.channel.k8s.io"}
+    box = Box(await runtime.start(), container())
+    node, client, pump = await executed(box, headers, "command=cat&stdout=true&stdin=true")
+    await until(lambda: "stdin" in runtime.streams)
+    assert client.stream is not None
+    client.stream.write(masked(websocket.TEXT, b"0not base64") + masked(websocket.TEXT, b"0aGk="))
+    await until(lambda: client.eof or client.lost)
+    assert (websocket.TEXT, b"1aGk=") in frames(bytes(client.got).partition(b"\r\n\r\n")[2])
+    pump.cancel()
+    node.pump.cancel()
+
+
+@pytest.mark.parametrize(
+    ("offered", "opcode", "text"), [("binary.k8s.io", 2, PLAIN), ("base64.binary.k8s.io", 1, b64encode(PLAIN))]
+)
+async def test_a_log_is_read_over_websocket(tmp_path: Path, offered: str, opcode: int, text: bytes) -> None:
+    path = tmp_path / "0.log"
+    path.write_bytes(LOG)
+    box = Box("", container(ContainerPhase.EXITED, log_path=str(path)))
+    headers = {**WEBSOCKET, "sec-websocket-protocol": offered}
+    node, client, pump = await executed(box, headers, "", path="/containerLogs/ns/pod/web")
+    await until(lambda: client.eof or client.lost)
+    got = frames(bytes(client.got).partition(b"\r\n\r\n")[2])
+    assert got == [(opcode, text), (websocket.CLOSE, struct.pack(">H", 1000))]
+    pump.cancel()
+    node.pump.cancel()
+
+
+async def test_a_log_that_is_followed_over_websocket_ends_with_its_reader(tmp_path: Path) -> None:
+    path = tmp_path / "0.log"
+    path.write_bytes(LOG)
+    box = Box("", container(log_path=str(path)))
+    headers = {**WEBSOCKET, "sec-websocket-protocol": "binary.k8s.io"}
+    node, client, pump = await executed(box, headers, "follow=true", path="/containerLogs/ns/pod/web")
+    await until(lambda: b"three" in client.got)
+    assert client.stream is not None
+    client.stream.write(masked(websocket.PING, b"there?") + masked(websocket.CLOSE, struct.pack(">H", 1000)))
+    await until(lambda: client.eof or client.lost)
+    assert websocket.frame(websocket.PONG, b"there?") in client.got
+    pump.cancel()
+    node.pump.cancel()
+
+
 async def test_a_terminal_has_no_stderr_and_can_be_resized() -> None:
     async def command(server: StreamingServer) -> None:
         await until(lambda: server.resizes)
@@ -301,14 +385,10 @@ async def test_a_terminal_has_no_stderr_and_can_be_resized() -> None:
     node.pump.cancel()
 
 
-@pytest.mark.parametrize(
-    ("headers", "spoken"),
-    [
-        (WEBSOCKET, b"Sec-WebSocket-Protocol: v4.channel.k8s.io"),
-        ({k: v for k, v in WEBSOCKET.items() if k != "sec-websocket-protocol"}, b""),
-    ],
-)
-async def test_a_port_is_forwarded_over_websocket_until_its_end(headers: dict[str, str], spoken: bytes) -> None:
+@pytest.mark.parametrize("offered", ["v4.channel.k8s.io", ""])
+async def test_a_port_is_forwarded_over_websocket_until_its_end(offered: str) -> None:
+    """With a subprotocol, and with none offered, as some clients do."""
+
     async def command(server: StreamingServer) -> None:
         await until(lambda: server.resizes)
         server.send("data", b"HTTP/1.0 200 OK", end=True)
@@ -316,14 +396,13 @@ async def test_a_port_is_forwarded_over_websocket_until_its_end(headers: dict[st
 
     runtime = StreamingServer(2, command)
     box = Box(await runtime.start(), container())
+    headers = {**WEBSOCKET, "sec-websocket-protocol": offered}
     node, client, pump = await executed(box, headers, "ports=8080", path="/portForward/ns/pod")
     await until(lambda: set(runtime.streams) == {"error", "data"})
     assert client.stream is not None
     client.stream.write(masked(websocket.BINARY, b"\x00GET / HTTP/1.0\r\n\r\n"))
     await until(lambda: client.eof or client.lost)
-    head, _, body = bytes(client.got).partition(b"\r\n\r\n")
-    assert (b"Sec-WebSocket-Protocol" in head, spoken in head + b"\r\n") == (bool(spoken), True)
-    got = frames(body)
+    got = frames(bytes(client.got).partition(b"\r\n\r\n")[2])
     port = (8080).to_bytes(2, "little")
     assert got[:2] == [(websocket.BINARY, b"\x00" + port), (websocket.BINARY, b"\x01" + port)]
     assert got[2:] == [(websocket.BINARY, b"\x00HTTP/1.0 200 OK"), (websocket.CLOSE, struct.pack(">H", 1000))]

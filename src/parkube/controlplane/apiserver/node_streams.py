@@ -26,6 +26,9 @@ def handlers(registry: Registry, tunnels: Tunnels) -> dict[tuple[GVR, str], Raw]
     async def log(request: Request, row: Resource, namespace: str, name: str) -> Response | None:
         pod = (await registry.get(row, namespace, name)).object()
         target = targets.log_target(pod, parse_qsl(request.raw_query, keep_blank_values=True))
+        if request.headers.get("upgrade", "").lower() == "websocket":
+            relay.pass_through(tunnels, target.node, "GET", target.path, request.headers.items(), request.hijack)
+            return None
         return await send(request, await relay.fetch(tunnels, target.node, target.path))
 
     def upgraded(kind: str) -> Raw:

@@ -61,6 +61,7 @@ def decide(pod: Obj, seen: PodObserved | None, memory: Memory, now: float) -> De
         name = container["name"]
         if seen.latest(name) is None and not pods.status_of(memory.status, name).get("containerID"):
             _start(container, seen, memory, now, decision, init=False)
+    decision.actions += _doubles(pod, seen)
     decision.actions += _garbage(seen)
     return decision
 
@@ -154,7 +155,10 @@ def _keep(
         decision.actions.append(
             KillContainer(name, found.id, 2, f"Container {name} is in unknown state, try killing it")
         )
-    elif found.phase is ContainerPhase.CREATED or pods.restarts(policy, found.exit_code):
+    elif found.phase is ContainerPhase.CREATED:
+        # Its start is not known to have come to anything, and may yet: only once it is gone is there another one.
+        decision.actions.append(RemoveContainer(found.id))
+    elif pods.restarts(policy, found.exit_code):
         backoff = memory.backoffs.get(name) or seeded(found.attempt, found.started_at, found.finished_at)
         until = backoff.until(found.finished_at or found.created_at, now)
         if now < until:
@@ -187,6 +191,8 @@ def _probe_grace(pod: Obj, container: Obj, found: Container, memory: Memory) -> 
 
 def _start(container: Obj, seen: PodObserved, memory: Memory, now: float, decision: Decision, init: bool) -> None:
     name = container["name"]
+    if any(c.name == name and c.phase in _ALIVE for c in seen.containers):
+        return  # an older one, on its way out: see `_doubles`
     fault = memory.faults.get(name)
     if fault is not None and not due(fault.until, now):
         decision.wake(fault.until)
@@ -207,6 +213,19 @@ def _ready_image(container: Obj, memory: Memory, now: float, decision: Decision)
     elif pull.state is PullState.PRESENT:
         return pull.image_id
     return ""
+
+
+def _doubles(pod: Obj, seen: PodObserved) -> list[Action]:
+    """Of each name one container at most runs, the newest: an older one was started by an agent that was killed before
+    it knew of it."""
+    newest = {name: seen.latest(name) for name in {c.name for c in seen.containers}}
+    found: list[Action] = []
+    for old in seen.containers:
+        last = newest[old.name]
+        if old.phase in _ALIVE and last is not None and last.id != old.id and last.phase is not ContainerPhase.CREATED:
+            message = f"Container {old.name} runs twice, the older one is stopped"
+            found.append(KillContainer(old.name, old.id, pods.grace_seconds(pod), message))
+    return found
 
 
 def _garbage(seen: PodObserved) -> list[Action]:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Mapping
 from parkube.kubeapi.errors import Obj
 from parkube.nodeagent.plan.resources import amount
 
-_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
 _KEYED = re.compile(r"(metadata\.(?:labels|annotations))\['(.*)'\]")
 
 
@@ -143,8 +142,7 @@ def _from_all(source: Obj, lookup: Lookup, result: dict[str, str]) -> None:
                 continue
             raise ConfigFault(f'{kind.lower()} "{ref.get("name", "")}" not found')
         for key, value in _data(found, kind).items():
-            if _NAME.fullmatch(source.get("prefix", "") + key):
-                result[source.get("prefix", "") + key] = value
+            result[source.get("prefix", "") + key] = value
 
 
 def _from_key(pod: Obj, origin: Obj, lookup: Lookup) -> str | None:

@@ -3,8 +3,7 @@
     WebSocket channel   2i data and 2i+1 error of the i-th port; the first message of each is the port, little-endian
     SPDY streams        `error`, then `data`, with the headers `port` and `requestID`; an end is FLAG_FIN
 
-Source: Kubernetes port-forward, WebSocket subprotocols `v4.channel.k8s.io` and `portforward.k8s.io`; a client
-that names none, as some in Python do, is spoken to in the same form.
+Source: Kubernetes port-forward over WebSocket; the subprotocols are `channels.FORWARD`.
 """
 
 from __future__ import annotations
@@ -13,23 +12,21 @@ import asyncio
 from collections.abc import Sequence
 
 from parkube.nodeagent.streams import spdy, websocket
+from parkube.nodeagent.streams.channels import Framing
 from parkube.nodeagent.streams.remote import Streams, Translator
 
-PROTOCOLS = ("v4.channel.k8s.io", "portforward.k8s.io")
 SPDY_PROTOCOLS = ("portforward.k8s.io",)
 _NONE = Streams(False, False, False, False)
-
-
-def choose(offered: Sequence[str]) -> str | None:
-    """The first subprotocol that both know, empty where the client asks for none; None where we speak none of them."""
-    return next((p for p in PROTOCOLS if p in offered), None) if any(offered) else ""
+_FRAMING = Framing()
 
 
 class Forwarder(Translator):
     """Between a client's WebSocket and the runtime's SPDY connection; ends when every port has had its end."""
 
-    def __init__(self, ports: Sequence[int], client: asyncio.Transport, greeting: bytes = b"") -> None:
-        super().__init__(_NONE, client, greeting)
+    def __init__(
+        self, ports: Sequence[int], client: asyncio.Transport, greeting: bytes = b"", framing: Framing = _FRAMING
+    ) -> None:
+        super().__init__(_NONE, client, greeting, framing)
         self._ports, self._open = ports, set(range(len(ports)))
 
     def runtime_ready(self, transport: asyncio.Transport) -> None:
@@ -43,7 +40,7 @@ class Forwarder(Translator):
                 self._stream_of[channel], self._channel_of[stream] = stream, channel
                 transport.write(packet)
             for channel in (2 * number, 2 * number + 1):
-                self._send(websocket.BINARY, bytes((channel,)) + port.to_bytes(2, "little"))
+                self._send(self._framing.pack(channel, port.to_bytes(2, "little")))
         self.ready.set_result(None)
 
     def runtime_data(self, data: bytes) -> None:
@@ -57,7 +54,7 @@ class Forwarder(Translator):
             if channel is None:
                 continue
             if isinstance(event, spdy.Data) and event.payload:
-                self._send(websocket.BINARY, bytes((channel,)) + event.payload)
+                self._send(self._framing.pack(channel, event.payload))
             if (isinstance(event, spdy.Reset) or event.end) and not channel % 2:
                 self._open.discard(channel // 2)
         if not self._open:
@@ -71,8 +68,9 @@ class Forwarder(Translator):
     def _message(self, message: websocket.Message) -> None:
         opcode, payload = message
         if opcode in (websocket.BINARY, websocket.TEXT):
-            stream = self._stream_of.get(payload[0]) if payload else None
-            if stream is not None and not payload[0] % 2 and payload[1:] and self._runtime is not None:
-                self._runtime.write(self._session.data(stream, payload[1:]))
+            channel, body = self._framing.unpack(payload) or (-1, b"")
+            stream = self._stream_of.get(channel)
+            if stream is not None and not channel % 2 and body and self._runtime is not None:
+                self._runtime.write(self._session.data(stream, body))
             return
         super()._message(message)

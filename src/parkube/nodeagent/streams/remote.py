@@ -1,13 +1,13 @@
 """Exec and attach: from the client's upgraded connection to the runtime's streaming server on this machine.
 
-Older kubectl speaks SPDY/3.1, and so does the runtime: bytes pass through. Current kubectl speaks WebSocket
-(`v5.channel.k8s.io`, `v4.channel.k8s.io`), which ends here and is put into SPDY streams, since the runtime knows no v5
-and so could not be told that stdin has ended.
+Older kubectl speaks SPDY/3.1, and so does the runtime: bytes pass through. Current kubectl and other clients speak
+WebSocket (`channels.REMOTE`), which ends here and is put into SPDY streams, since the runtime knows no v5 and so could
+not be told that stdin has ended.
 
     WebSocket channel   0 stdin  1 stdout  2 stderr  3 error (the exit status)  4 resize   255 <n>: channel n has ended
     SPDY stream         one each, named by its `streamtype` header; an end is FLAG_FIN
 
-Source: Kubernetes remotecommand, subprotocols v4 and v5.
+Source: Kubernetes remotecommand, subprotocols `channel.k8s.io`, v4 and v5.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ import orjson
 from parkube.kubeapi.errors import InternalError
 from parkube.kubeapi.splice import Splice
 from parkube.nodeagent.streams import spdy, websocket
+from parkube.nodeagent.streams.channels import Framing
 from parkube.nodeagent.streams.errors import StreamFault
 
-PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 STDIN, STDOUT, STDERR, ERROR, RESIZE, END = 0, 1, 2, 3, 4, 255
 _SPDY_PROTOCOLS = ("v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io")
 CONNECT_S = 10.0
+_FRAMING = Framing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +53,6 @@ async def pass_spdy(url: str, versions: Sequence[str], client: asyncio.Transport
     ours.connection_made(client)
     runtime.join(ours)
     return ours
-
-
-def choose(offered: Sequence[str]) -> str:
-    """The best subprotocol that both know; empty when there is none."""
-    return next((p for p in PROTOCOLS if p in offered), "")
 
 
 async def translate(url: str, translator: Translator, versions: Sequence[str] = _SPDY_PROTOCOLS[:1]) -> None:
@@ -88,8 +84,11 @@ def _upgrade(host: str, port: int, target: str, versions: Sequence[str]) -> byte
 class Translator(asyncio.Protocol):
     """Between a client's WebSocket (this protocol's connection) and the runtime's SPDY connection."""
 
-    def __init__(self, streams: Streams, client: asyncio.Transport, greeting: bytes = b"") -> None:
+    def __init__(
+        self, streams: Streams, client: asyncio.Transport, greeting: bytes = b"", framing: Framing = _FRAMING
+    ) -> None:
         self.client = client
+        self._framing = framing
         self._greeting = greeting
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._streams = streams
@@ -133,16 +132,30 @@ class Translator(asyncio.Protocol):
                     self._runtime.write(event)
             elif isinstance(event, spdy.Data) and event.payload:
                 channel = self._channel_of.get(event.stream)
-                if channel is not None:
-                    self._status_sent = self._status_sent or channel == ERROR
-                    self._send(websocket.BINARY, bytes((channel,)) + event.payload)
+                if channel == ERROR:
+                    self._tell_end(event.payload)
+                elif channel is not None:
+                    self._send(self._framing.pack(channel, event.payload))
+
+    def _tell_end(self, status: bytes) -> None:
+        """How the command ended; the oldest subprotocols have words for a fault, and none for success."""
+        self._status_sent = True
+        if self._framing.plain:
+            try:
+                said = orjson.loads(status)
+            except ValueError:
+                said = {"message": status.decode("utf-8", "replace")}
+            if said.get("status") == "Success":
+                return
+            status = str(said.get("message") or "").encode()
+        self._send(self._framing.pack(ERROR, status))
 
     def runtime_lost(self, fault: str = "") -> None:
         """The command has ended (its status came before), or the runtime went away."""
         self._runtime = None
         if not self._status_sent:
             error = InternalError(fault or "the runtime closed the stream before the command's exit status")
-            self._send(websocket.BINARY, bytes((ERROR,)) + orjson.dumps(error.status()))
+            self._tell_end(orjson.dumps(error.status()))
         self._close(1000)
 
     # -- the client's side
@@ -174,11 +187,11 @@ class Translator(asyncio.Protocol):
     def _message(self, message: websocket.Message) -> None:
         opcode, payload = message
         if opcode == websocket.PING:
-            self._send(websocket.PONG, payload)
+            self._send(websocket.frame(websocket.PONG, payload))
         elif opcode == websocket.CLOSE:
             self._close(1000)
-        elif opcode in (websocket.BINARY, websocket.TEXT) and payload and self._runtime is not None:
-            channel, body = payload[0], payload[1:]
+        elif opcode in (websocket.BINARY, websocket.TEXT) and self._runtime is not None:
+            channel, body = self._framing.unpack(payload) or (-1, b"")
             if channel == END and body:
                 number = self._stream_of.get(body[0])
                 if number is not None:
@@ -186,9 +199,9 @@ class Translator(asyncio.Protocol):
             elif channel in (STDIN, RESIZE) and body and channel in self._stream_of:
                 self._runtime.write(self._session.data(self._stream_of[channel], body))
 
-    def _send(self, opcode: int, payload: bytes) -> None:
+    def _send(self, frame: bytes) -> None:
         if not self._closing and not self.client.is_closing():
-            self.client.write(websocket.frame(opcode, payload))
+            self.client.write(frame)
 
     def _close(self, code: int, reason: str = "") -> None:
         if not self._closing:

@@ -1,6 +1,7 @@
 """The agent's small HTTP/1.1 server for streams that the API server opens: kubelet's paths, one request a stream.
 
     GET  /containerLogs/<namespace>/<pod>/<container>?follow&previous&timestamps&sinceSeconds&sinceTime&tailLines&…
+                                                                                  (GET with WebSocket: as messages)
     POST /exec/<namespace>/<pod>/<container>?command&stdin&stdout&stderr&tty      (GET with WebSocket)
     POST /attach/<namespace>/<pod>/<container>?stdin&stdout&stderr&tty
     CONNECT <address>:<port>
@@ -13,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from pathlib import Path
@@ -26,9 +27,10 @@ import orjson
 from parkube.kubeapi.errors import ApiError, BadRequest, InternalError, NotFound
 from parkube.nodeagent.plan.model import Container, ContainerPhase
 from parkube.nodeagent.runtime.port import RuntimeFault
-from parkube.nodeagent.streams import forwarding, remote, websocket
+from parkube.nodeagent.streams import channels, forwarding, remote, websocket
 from parkube.nodeagent.streams.connect import connect
 from parkube.nodeagent.streams.errors import StreamFault
+from parkube.nodeagent.streams.listener import Listener
 from parkube.nodeagent.streams.logs import LogOptions, read_log
 
 log = logging.getLogger(__name__)
@@ -190,11 +192,29 @@ class _Request(asyncio.Protocol):
             now = await self._server.containers.containers(namespace, pod, name)
             return any(c.id == chosen.id and c.phase is not ContainerPhase.EXITED for c in now)
 
-        await self._send_head()
         async with aclosing(read_log(Path(chosen.log_path), options, running, asyncio.sleep)) as chunks:
+            if self._headers.get("upgrade", "").lower() == "websocket":
+                await self._log_messages(chunks)
+                return
+            await self._send_head()
             async for chunk in chunks:
                 await self._send_chunk(chunk)
         self._send_end()
+
+    async def _log_messages(self, chunks: AsyncIterator[bytes]) -> None:
+        """A log over WebSocket: a message for each chunk."""
+        chosen, transport, task = self._subprotocol(channels.LOGS), self._transport, asyncio.current_task()
+        greeting = self._greeting(chosen)
+        if transport is None or task is None:
+            return
+        transport.write(greeting)
+        listener = Listener(transport, task.cancel)
+        self._hand_to(listener)
+        async for chunk in chunks:
+            await listener.ready.wait()
+            transport.write(channels.log_frame(channels.LOGS[chosen], chunk))
+        transport.write(websocket.close_frame(1000))
+        transport.close()
 
     async def _send_text(self, chunks: Sequence[bytes]) -> None:
         await self._send_head()
@@ -231,9 +251,7 @@ class _Request(asyncio.Protocol):
         upgrade = self._headers.get("upgrade", "").lower()
         if upgrade not in ("spdy/3.1", "websocket"):
             raise BadRequest("an upgrade to SPDY/3.1 or WebSocket is needed for this")
-        offered = [p.strip() for p in self._headers.get("sec-websocket-protocol", "").split(",")]
-        if upgrade == "websocket" and not remote.choose(offered):
-            raise BadRequest(f"of the WebSocket subprotocols only {' and '.join(remote.PROTOCOLS)} are spoken here")
+        chosen = self._subprotocol(channels.REMOTE) if upgrade == "websocket" else ""
         flags = {"tty": streams.tty, "stdin": streams.stdin, "stdout": streams.stdout}
         stderr = streams.stderr and not streams.tty
         runtime = self._server.containers
@@ -245,8 +263,8 @@ class _Request(asyncio.Protocol):
         if self._transport is None:
             return
         if upgrade == "websocket":
-            chosen = remote.choose(offered)
-            translator = remote.Translator(streams, self._transport, self._greeting(chosen))
+            greeting = self._greeting(chosen)
+            translator = remote.Translator(streams, self._transport, greeting, channels.REMOTE[chosen])
             await remote.translate(url, translator)
             self._hand_to(translator)
         else:
@@ -258,12 +276,9 @@ class _Request(asyncio.Protocol):
         if not found:
             raise BadRequest(f'unable to forward port because pod "{pod}" is not running')
         upgrade = self._headers.get("upgrade", "").lower()
-        offered = [p.strip() for p in self._headers.get("sec-websocket-protocol", "").split(",")]
-        chosen = forwarding.choose(offered)
-        if upgrade == "websocket" and chosen is None:
-            raise BadRequest(f"of the WebSocket subprotocols only {' and '.join(forwarding.PROTOCOLS)} are spoken here")
         if upgrade not in ("spdy/3.1", "websocket"):
             raise BadRequest("an upgrade to SPDY/3.1 or WebSocket is needed for this")
+        chosen = self._subprotocol(channels.FORWARD) if upgrade == "websocket" else ""
         ports = _ports(query)
         if upgrade == "websocket" and not ports:
             raise BadRequest('query parameter "ports" is required')
@@ -271,7 +286,8 @@ class _Request(asyncio.Protocol):
         if self._transport is None:
             return
         if upgrade == "websocket":
-            forwarder = forwarding.Forwarder(ports, self._transport, self._greeting(chosen or ""))
+            greeting = self._greeting(chosen)
+            forwarder = forwarding.Forwarder(ports, self._transport, greeting, channels.FORWARD[chosen])
             await remote.translate(url, forwarder, forwarding.SPDY_PROTOCOLS)
             self._hand_to(forwarder)
         else:
@@ -281,15 +297,23 @@ class _Request(asyncio.Protocol):
     def _versions(self) -> list[str]:
         return [v.strip() for v in self._headers.get("x-stream-protocol-version", "").split(",") if v.strip()]
 
+    def _subprotocol(self, spoken: Mapping[str, channels.Framing]) -> str:
+        """The WebSocket subprotocol to speak. Raises `BadRequest`."""
+        offered = [p.strip() for p in self._headers.get("sec-websocket-protocol", "").split(",")]
+        chosen = channels.choose(spoken, offered)
+        if chosen is None:
+            known = " and ".join(name for name in spoken if name)
+            raise BadRequest(f"of the WebSocket subprotocols only {known} are spoken here")
+        return chosen
+
     def _greeting(self, protocol: str) -> bytes:
         key = self._headers.get("sec-websocket-key", "")
         if not key:
             raise BadRequest("Sec-WebSocket-Key is missing")
-        named = f"Sec-WebSocket-Protocol: {protocol}\r\n" if protocol else ""
-        return (
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Accept: {websocket.accept(key)}\r\n{named}\r\n"
-        ).encode()
+        lines = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade"]
+        lines += [f"Sec-WebSocket-Accept: {websocket.accept(key)}"]
+        lines += [f"Sec-WebSocket-Protocol: {protocol}"] if protocol else []
+        return "\r\n".join([*lines, "", ""]).encode()
 
     def _hand_to(self, protocol: asyncio.Protocol) -> None:
         self._next = protocol

@@ -115,6 +115,8 @@ class Worker:
             except (RuntimeFault, TimeoutError, OSError) as fault:
                 log.warning("pod %s/%s: %s", self.desired.namespace, self.desired.name, fault)
                 wake_at = self._clock() + _FAULT_RETRY_S
+                with contextlib.suppress(RuntimeFault, TimeoutError, OSError):
+                    await self._board.look()  # what it failed on may have changed meanwhile
             except Exception:
                 log.exception("pod %s/%s", self.desired.namespace, self.desired.name)
                 wake_at = self._clock() + 10 * _FAULT_RETRY_S

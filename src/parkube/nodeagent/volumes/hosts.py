@@ -1,5 +1,5 @@
 """The /etc/hosts of a pod: its own name, and the aliases that its spec gives. On the host's network: the host's, and
-the aliases. The first line is kubelet's, by which programs know a file that is kept for them."""
+the aliases. The comment lines are kubelet's, by which programs know a file that is kept for them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ _HEAD = """\
 127.0.0.1\tlocalhost
 ::1\tlocalhost ip6-localhost ip6-loopback
 fe00::0\tip6-localnet
-ff02::1\tip6-allnodes
-ff02::2\tip6-allrouters
+fe00::0\tip6-mcastprefix
+fe00::1\tip6-allnodes
+fe00::2\tip6-allrouters
 """
 _HOST = Path("/etc/hosts")
 
@@ -24,22 +25,21 @@ def render(pod: Obj, ip: str, hostname: str, domain: str = "") -> str:
     subdomain, names = pod["spec"].get("subdomain"), hostname
     if subdomain and domain:
         names = f"{hostname}.{subdomain}.{pod['metadata']['namespace']}.svc.{domain}\t{hostname}"
-    lines = [f"{ip}\t{names}"] if ip else []
-    for alias in pod["spec"].get("hostAliases") or ():
-        lines.append("\t".join((alias["ip"], *(alias.get("hostnames") or ()))))
-    head = _HEAD
     if pod["spec"].get("hostNetwork"):
-        head = "# Kubernetes-managed hosts file (host network).\n" + _HOST.read_text()
-        lines = lines[1:] if ip else lines
-    return head + "\n".join(lines) + "\n"
+        text = "# Kubernetes-managed hosts file (host network).\n" + _HOST.read_text()
+    else:
+        text = _HEAD + (f"{ip}\t{names}\n" if ip else "")
+    aliases = pod["spec"].get("hostAliases") or ()
+    if aliases:
+        text += "\n# Entries added by HostAliases.\n"
+    return text + "".join("\t".join((alias["ip"], *(alias.get("hostnames") or ()))) + "\n" for alias in aliases)
 
 
 def hosts_mount(
     folder: Path, pod: Obj, ip: str, hostname: str, mounts: list[Mount], domain: str = ""
 ) -> list[Mount]:  # fmt: skip
     """Write the file into the pod's folder; its mount, unless the container brings its own."""
-    aliases = pod["spec"].get("hostAliases")
-    if (pod["spec"].get("hostNetwork") and not aliases) or any(m.container_path == "/etc/hosts" for m in mounts):
+    if any(m.container_path == "/etc/hosts" for m in mounts):
         return []
     path = folder / "etc-hosts"
     text = render(pod, ip, hostname, domain)

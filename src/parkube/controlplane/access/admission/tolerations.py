@@ -12,9 +12,9 @@ _TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
 
 class DefaultTolerations(Plugin):
-    """Adds the two tolerations at creation."""
+    """Adds the two tolerations at creation, and when an update leaves them out."""
 
-    kinds, operations = frozenset({PODS}), frozenset({"CREATE"})
+    kinds, operations = frozenset({PODS}), frozenset({"CREATE", "UPDATE"})
 
     async def admit(
         self, operation: str, resource: Resource, subresource: str, namespace: str, name: str,
