@@ -57,7 +57,7 @@ def _dns(pod: Obj, node: NodeFacts) -> tuple[tuple[str, ...], tuple[str, ...], t
     )
 
 
-def sandbox_spec(pod: Obj, attempt: int, node: NodeFacts) -> SandboxSpec:
+def sandbox_spec(pod: Obj, attempt: int, node: NodeFacts, handler: str = "") -> SandboxSpec:
     """The sandbox of this pod."""
     meta, spec = pod["metadata"], pod["spec"]
     security = spec.get("securityContext") or {}
@@ -66,7 +66,7 @@ def sandbox_spec(pod: Obj, attempt: int, node: NodeFacts) -> SandboxSpec:
     # Ports below 1024 without extra rights; a host network's sysctls are the host's own business.
     sysctls = {} if host_network else {"net.ipv4.ip_unprivileged_port_start": "0"}
     for entry in security.get("sysctls") or ():
-        sysctls[entry["name"]] = str(entry["value"])
+        sysctls[entry["name"].replace("/", ".")] = str(entry["value"])
     return SandboxSpec(
         uid=meta["uid"], namespace=meta["namespace"], name=meta["name"], attempt=attempt,
         hostname="" if host_network else hostname(pod, node.name), sysctls=sysctls,
@@ -80,7 +80,7 @@ def sandbox_spec(pod: Obj, attempt: int, node: NodeFacts) -> SandboxSpec:
         run_as_user=security.get("runAsUser"), run_as_group=security.get("runAsGroup"),
         supplemental_groups=_groups(security),
         privileged=any((c.get("securityContext") or {}).get("privileged") for c in pods.all_containers(pod)),
-        seccomp=_seccomp(security),
+        seccomp=_seccomp(security), runtime_handler=handler,
     )  # fmt: skip
 
 
@@ -146,6 +146,7 @@ def container_spec(
         supplemental_groups=_groups(shared),
         add_capabilities=tuple(capabilities.get("add") or ()), drop_capabilities=tuple(capabilities.get("drop") or ()),
         no_new_privs=own.get("allowPrivilegeEscalation") is False, seccomp=_seccomp(profile),
+        proc_unmasked=own.get("procMount") == "Unmasked",
         host_network=bool(spec.get("hostNetwork")), host_pid=bool(spec.get("hostPID")),
         host_ipc=bool(spec.get("hostIPC")), shared_pid=bool(spec.get("shareProcessNamespace")),
     )  # fmt: skip

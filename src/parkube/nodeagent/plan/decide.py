@@ -68,14 +68,12 @@ def decide(pod: Obj, seen: PodObserved | None, memory: Memory, now: float) -> De
 
 def finished(pod: Obj, seen: PodObserved | None, memory: Memory) -> bool:
     """Every container has ended and none will be started again; or an init container failed for good."""
-    policy = pods.restart_policy(pod)
-    if policy == "Never":
-        for container in pods.init_containers(pod):
-            code = exit_code(seen, memory.status, container["name"], init=True)
-            if code not in (None, 0) and not pods.is_sidecar(container):
-                return True
-    codes = [exit_code(seen, memory.status, c["name"]) for c in pods.containers(pod)]
-    return bool(codes) and all(code is not None and not pods.restarts(policy, code) for code in codes)
+    for container in pods.init_containers(pod):
+        code = exit_code(seen, memory.status, container["name"], init=True)
+        if code and not pods.is_sidecar(container) and not pods.restarts(pod, container, code, init=True):
+            return True
+    ends = [(c, exit_code(seen, memory.status, c["name"])) for c in pods.containers(pod)]
+    return bool(ends) and all(code is not None and not pods.restarts(pod, c, code) for c, code in ends)
 
 
 def exit_code(seen: PodObserved | None, status: Obj, name: str, init: bool = False) -> int | None:
@@ -141,7 +139,6 @@ def _keep(
     """Start, restart or kill one container as its state asks for."""
     name = container["name"]
     found = pods.in_sandbox(seen, name)
-    policy = pods.container_policy(pod, container, init=init)
     if found is None:
         _start(container, seen, memory, now, decision, init)
     elif found.phase is ContainerPhase.RUNNING:
@@ -149,7 +146,7 @@ def _keep(
         if message:
             grace = _probe_grace(pod, container, found, memory)
             decision.actions.append(KillContainer(name, found.id, grace, message))
-        elif resizing(container, found, memory):
+        elif not memory.resize_hold and resizing(container, found, memory):
             decision.actions.append(ResizeContainer(name, found.id))
     elif found.phase is ContainerPhase.UNKNOWN:
         decision.actions.append(
@@ -158,7 +155,7 @@ def _keep(
     elif found.phase is ContainerPhase.CREATED:
         # Its start is not known to have come to anything, and may yet: only once it is gone is there another one.
         decision.actions.append(RemoveContainer(found.id))
-    elif pods.restarts(policy, found.exit_code):
+    elif pods.restarts(pod, container, found.exit_code, init=init):
         backoff = memory.backoffs.get(name) or seeded(found.attempt, found.started_at, found.finished_at)
         until = backoff.until(found.finished_at or found.created_at, now)
         if now < until:
@@ -171,7 +168,7 @@ def _why_kill(container: Obj, found: Container, memory: Memory) -> str:
     name = container["name"]
     if found.spec_hash and found.spec_hash != pods.spec_hash(container):
         return f"Container {name} definition changed, will be restarted"
-    if any(changed in restarting(container) for changed in resizing(container, found, memory)):
+    if not memory.resize_hold and resizing(container, found, memory) & restarting(container):
         return f"Container {name} resize requires restart"
     view = memory.probes.get(found.id)
     if view is not None and not view.live:

@@ -58,6 +58,8 @@ class Memory:
     sandbox_fault: str = ""
     sandbox_retry_at: float = 0.0
     rejected: tuple[str, str] | None = None  # reason and message: never to be run
+    admitted: bool = False  # the node has taken it
+    resize_hold: tuple[str, str] | None = None  # Infeasible or Deferred, and why: other resources are not given
     pulls: dict[str, Pull] = field(default_factory=dict)  # by container
     pull_backoffs: dict[str, Backoff] = field(default_factory=dict)  # by container
     backoffs: dict[str, Backoff] = field(default_factory=dict)  # by container

@@ -108,6 +108,7 @@ class SandboxSpec:
     privileged: bool = False
     seccomp: str = ""
     port_mappings: tuple[PortMapping, ...] = ()
+    runtime_handler: str = ""  # of the pod's RuntimeClass; empty: the runtime's own choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,7 @@ class ContainerSpec:
     add_capabilities: tuple[str, ...] = ()
     drop_capabilities: tuple[str, ...] = ()
     no_new_privs: bool = False
+    proc_unmasked: bool = False
     seccomp: str = ""  # empty: the runtime's default; "Unconfined"; "Localhost/<path>"
     host_network: bool = False
     host_pid: bool = False

@@ -57,10 +57,10 @@ def all_containers(pod: Obj) -> Iterator[Obj]:
 
 
 def container_policy(pod: Obj, container: Obj, *, init: bool) -> str:
-    """The restart policy of one container: a sidecar always, an ephemeral container never, an init container not once
-    it did its work."""
-    if is_sidecar(container):
-        return "Always"
+    """The restart policy of one container: its own where it has one, an ephemeral container never, an init container
+    not once it did its work."""
+    if container.get("restartPolicy"):
+        return str(container["restartPolicy"])
     if any(one["name"] == container["name"] for one in ephemeral_containers(pod)):
         return "Never"
     policy = restart_policy(pod)
@@ -89,8 +89,14 @@ def pull_policy(container: Obj) -> str:
     return "Always" if not tag[1] or tag[2] == "latest" else "IfNotPresent"
 
 
-def restarts(policy: str, exit_code: int) -> bool:
-    """Whether a container that exited so is started again."""
+def restarts(pod: Obj, container: Obj, exit_code: int, *, init: bool = False) -> bool:
+    """Whether a container that exited so is started again: by the first of its rules that knows the code (KEP-5307),
+    else by its policy."""
+    for rule in container.get("restartPolicyRules") or ():
+        codes = rule.get("exitCodes") or {}
+        if (exit_code in (codes.get("values") or ())) == (codes.get("operator") == "In"):
+            return bool(rule.get("action") == "Restart")
+    policy = container_policy(pod, container, init=init)
     return policy == "Always" or (policy == "OnFailure" and exit_code != 0)
 
 

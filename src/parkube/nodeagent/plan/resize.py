@@ -5,10 +5,12 @@ Source: Kubernetes documentation, "Resize CPU and Memory Resources assigned to C
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from parkube.kubeapi.errors import Obj
 from parkube.nodeagent.plan import pods
 from parkube.nodeagent.plan.memory import Memory
-from parkube.nodeagent.plan.model import Container
+from parkube.nodeagent.plan.model import Container, ContainerPhase, PodObserved
 from parkube.nodeagent.plan.resources import amount
 
 _SIZED = ("cpu", "memory")
@@ -35,6 +37,28 @@ def resizing(container: Obj, found: Container, memory: Memory) -> set[str]:
         for kind in ("requests", "limits")
         if amount((wanted.get(kind) or {}).get(name)) != amount((has.get(kind) or {}).get(name))
     }
+
+
+def resizes(pod: Obj, seen: PodObserved | None, memory: Memory) -> bool:
+    """Whether some running container is to have other resources than it has."""
+    return any(resizing(container, found, memory) for container, found in _running(pod, seen))
+
+
+def allocated(pod: Obj, seen: PodObserved | None, memory: Memory) -> Obj:
+    """The pod with the resources that its running containers have, whatever is asked for now."""
+    has = {found.name: actual(container, found, memory) for container, found in _running(pod, seen)}
+    spec = dict(pod["spec"])
+    for kind in ("containers", "initContainers"):
+        if spec.get(kind):
+            spec[kind] = [{**c, "resources": has.get(c["name"], c.get("resources") or {})} for c in spec[kind]]
+    return {**pod, "spec": spec}
+
+
+def _running(pod: Obj, seen: PodObserved | None) -> Iterator[tuple[Obj, Container]]:
+    for container in pods.all_containers(pod):
+        found = pods.in_sandbox(seen, container["name"])
+        if found is not None and found.phase is ContainerPhase.RUNNING:
+            yield container, found
 
 
 def restarting(container: Obj) -> set[str]:

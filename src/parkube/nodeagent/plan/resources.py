@@ -50,6 +50,33 @@ def _resources(container: Obj, kind: str) -> Obj:
     return found
 
 
+def pod_requests(pod: Obj) -> dict[str, Decimal]:
+    """What a pod takes of its node: its containers beside its sidecars, or more while an init container runs; and its
+    overhead. Requests of the pod as a whole stand in for its containers'."""
+    spec = pod["spec"]
+    main: dict[str, Decimal] = {}
+    for container in spec.get("containers") or ():
+        _add(main, _resources(container, "requests"))
+    beside: dict[str, Decimal] = {}
+    peak: dict[str, Decimal] = {}
+    for container in spec.get("initContainers") or ():
+        now = dict(beside)
+        _add(now, _resources(container, "requests"))
+        if container.get("restartPolicy") == "Always":
+            beside = now
+        peak = {name: max(now.get(name, Decimal(0)), peak.get(name, Decimal(0))) for name in {*now, *peak}}
+    _add(main, beside)
+    total = {name: max(main.get(name, Decimal(0)), peak.get(name, Decimal(0))) for name in {*main, *peak}}
+    total |= {name: amount(value) for name, value in _resources(spec, "requests").items()}
+    _add(total, spec.get("overhead") or {})
+    return total
+
+
+def _add(total: dict[str, Decimal], more: Obj | dict[str, Decimal]) -> None:
+    for name, value in more.items():
+        total[name] = total.get(name, Decimal(0)) + amount(value)
+
+
 def cpu_shares(millis: int) -> int:
     """cgroup's cpu.shares for a request."""
     return max(2, min(millis * 1024 // 1000, 262144))

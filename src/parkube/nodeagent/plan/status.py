@@ -13,7 +13,7 @@ from parkube.nodeagent.plan.backoff import seeded
 from parkube.nodeagent.plan.decide import finished, initialized
 from parkube.nodeagent.plan.memory import Memory, PullState
 from parkube.nodeagent.plan.model import Container, ContainerPhase, PodObserved
-from parkube.nodeagent.plan.resize import actual, resizing
+from parkube.nodeagent.plan.resize import actual, resizes
 from parkube.nodeagent.plan.resources import qos_class
 
 _BLANK = "0001-01-01T00:00:00Z"
@@ -122,8 +122,7 @@ def _exited(
     status["state"] = terminated
     if init and latest.exit_code == 0:
         status["ready"] = True
-    policy = pods.container_policy(pod, container, init=init)
-    if not pods.restarts(policy, latest.exit_code) or pods.is_terminating(pod) or memory.rejected:
+    if not pods.restarts(pod, container, latest.exit_code, init=init) or pods.is_terminating(pod) or memory.rejected:
         return
     name = container["name"]
     backoff = memory.backoffs.get(name) or seeded(latest.attempt, latest.started_at, latest.finished_at)
@@ -235,21 +234,16 @@ def _conditions(
         "ContainersReady": containers_ready,
         "PodScheduled": (True, "", ""),
     }
-    if _resizes(pod, seen, memory):
-        mine["PodResizeInProgress"] = (True, "", "")
-    else:
-        known.pop("PodResizeInProgress", None)
+    for kind in ("PodResizePending", "PodResizeInProgress"):
+        known.pop(kind, None)
+    if resizes(pod, seen, memory):
+        if memory.resize_hold:
+            mine["PodResizePending"] = (True, *memory.resize_hold)
+        else:
+            mine["PodResizeInProgress"] = (True, "", "")
     before = {c["type"]: c for c in memory.status.get("conditions") or ()}
     conditions = [{**_condition(kind, *value, before.get(kind), now), **_observed(pod)} for kind, value in mine.items()]
     return conditions + [c for kind, c in known.items() if kind not in mine]
-
-
-def _resizes(pod: Obj, seen: PodObserved | None, memory: Memory) -> bool:
-    running = [(c, pods.in_sandbox(seen, c["name"])) for c in pods.all_containers(pod)]
-    return any(
-        found is not None and found.phase is ContainerPhase.RUNNING and bool(resizing(container, found, memory))
-        for container, found in running
-    )
 
 
 def _condition(kind: str, ok: bool, reason: str, message: str, before: Obj | None, now: float) -> Obj:

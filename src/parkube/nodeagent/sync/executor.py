@@ -101,13 +101,24 @@ class Executor:
         """Make the sandbox; a failure is tried again soon."""
         try:
             async with self._gate:
-                await self.runtime.run_sandbox(build.sandbox_spec(pod, action.attempt, self.node.facts))
+                spec = build.sandbox_spec(pod, action.attempt, self.node.facts, self._handler(pod))
+                await self.runtime.run_sandbox(spec)
         except (RuntimeFault, TimeoutError, OSError) as fault:
             memory.sandbox_fault = f"Failed to create pod sandbox: {fault}"
             memory.sandbox_retry_at = self.clock() + 2.0
             self.tell(pod, "Warning", "FailedCreatePodSandBox", memory.sandbox_fault, "")
         else:
             memory.sandbox_fault, memory.sandbox_retry_at = "", 0.0
+
+    def _handler(self, pod: Obj) -> str:
+        """The runtime's handler for the pod's RuntimeClass. Raises `RuntimeFault` when there is no such class."""
+        name = pod["spec"].get("runtimeClassName")
+        if not name:
+            return ""
+        found = self.references.get("RuntimeClass", "", name)
+        if found is None:
+            raise RuntimeFault(f'RuntimeClass "{name}" not found')
+        return str(found.get("handler") or "")
 
     async def start(self, pod: Obj, action: StartContainer, seen: PodObserved, memory: Memory) -> None:
         """Create and start a container; a failure is remembered in `memory.faults`."""

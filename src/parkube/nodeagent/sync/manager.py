@@ -21,6 +21,7 @@ from parkube.kubeapi.recorder import Recorder, Reference
 from parkube.nodeagent.checkpoint.store import Checkpoint
 from parkube.nodeagent.plan.model import PodObserved
 from parkube.nodeagent.plan.names import log_directory
+from parkube.nodeagent.plan.pods import is_terminal
 from parkube.nodeagent.probes.prober import Prober
 from parkube.nodeagent.runtime.port import Runtime, RuntimeFault
 from parkube.nodeagent.sync.desired import Desired, restore
@@ -87,6 +88,15 @@ class Pods:
                 if worker is not None:
                     worker.wake()
         self._end_strangers()
+
+    def others(self, uid: str) -> list[Obj]:
+        """The pods that the node has taken, without that one, with the resources that they have."""
+        return [
+            worker.allocated()
+            for worker in self
+            if worker.desired.uid != uid and worker.memory.admitted and not worker.memory.stopped
+            and not worker.memory.rejected and not is_terminal(worker.pod)
+        ]  # fmt: skip
 
     def publish(self, desired: Desired, status: Obj) -> None:
         """Have a status written."""

@@ -1,4 +1,5 @@
-"""The ConfigMaps and Secrets that this node's pods refer to, each watched by name, with the checkpoint behind them."""
+"""What this node's pods refer to, ConfigMaps, Secrets and RuntimeClasses: each watched by name, with the checkpoint
+behind them."""
 
 from __future__ import annotations
 
@@ -8,20 +9,22 @@ from collections.abc import Callable, Iterator
 
 import orjson
 
-from parkube.kubeapi.client import CONFIGMAPS, GVR, SECRETS, Client
+from parkube.kubeapi.client import CONFIGMAPS, GVR, RUNTIMECLASSES, SECRETS, Client
 from parkube.kubeapi.errors import Obj
 from parkube.kubeapi.informer import Informer
 from parkube.nodeagent.checkpoint.store import Checkpoint
 from parkube.nodeagent.plan.pods import all_containers
 
 Key = tuple[str, str, str]  # kind, namespace, name
-_GVRS: dict[str, GVR] = {"ConfigMap": CONFIGMAPS, "Secret": SECRETS}
+_GVRS: dict[str, GVR] = {"ConfigMap": CONFIGMAPS, "Secret": SECRETS, "RuntimeClass": RUNTIMECLASSES}
 _FIRST_S = 3.0  # how long a pod's start waits for the API before what the checkpoint holds will do
 
 
 def referred(pod: Obj) -> Iterator[Key]:
-    """Everything a pod's volumes, environment and pull secrets name."""
+    """Everything a pod's volumes, environment and pull secrets name, and its RuntimeClass."""
     namespace, spec = pod["metadata"]["namespace"], pod["spec"]
+    if spec.get("runtimeClassName"):
+        yield "RuntimeClass", "", spec["runtimeClassName"]
     for volume in spec.get("volumes") or ():
         for source in [volume, *((volume.get("projected") or {}).get("sources") or ())]:
             if source.get("configMap"):
@@ -54,7 +57,7 @@ class _Watched:
 
 
 def _slim(obj: Obj) -> bytes:
-    return bytes(orjson.dumps({key: obj[key] for key in ("data", "binaryData", "type") if key in obj}))
+    return bytes(orjson.dumps({key: obj[key] for key in ("data", "binaryData", "type", "handler") if key in obj}))
 
 
 class References:
@@ -97,7 +100,7 @@ class References:
     def get(self, kind: str, namespace: str, name: str) -> Obj | None:
         """The object as last known."""
         watched = self._watched.get((kind, namespace, name))
-        found = watched.informer.get(f"{namespace}/{name}") if watched else None
+        found = watched.informer.get(f"{namespace}/{name}" if namespace else name) if watched else None
         if found is None and (watched is None or not watched.informer.has_synced):
             found = self._checkpoint.get(kind, f"{namespace}/{name}")
         if found is None:

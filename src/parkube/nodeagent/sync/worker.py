@@ -17,9 +17,11 @@ from typing import Protocol
 from parkube.kubeapi.errors import Obj
 from parkube.nodeagent.plan import actions as act
 from parkube.nodeagent.plan import pods
+from parkube.nodeagent.plan.admission import refusal, resize_refusal
 from parkube.nodeagent.plan.decide import decide
 from parkube.nodeagent.plan.memory import Memory, ProbeView
 from parkube.nodeagent.plan.model import Container, ContainerPhase, PodObserved
+from parkube.nodeagent.plan.resize import allocated, resizes
 from parkube.nodeagent.plan.status import pod_status, unix_seconds
 from parkube.nodeagent.probes.prober import Prober
 from parkube.nodeagent.runtime.port import RuntimeFault
@@ -29,6 +31,7 @@ from parkube.nodeagent.sync.last_words import end_of_log, fill
 
 log = logging.getLogger(__name__)
 _FAULT_RETRY_S = 2.0
+_RESIZE_RETRY_S = 5.0  # others may have gone meanwhile
 _LONGEST_PAUSE_S = 600.0  # the clock may be set back meanwhile
 
 
@@ -38,6 +41,10 @@ class Board(Protocol):
     def seen(self, uid: str) -> PodObserved | None: ...
 
     async def look(self) -> None: ...
+
+    def others(self, uid: str) -> list[Obj]:
+        """The other pods that the node has taken, with the resources that they have."""
+        ...
 
     def publish(self, desired: Desired, status: Obj) -> None: ...
 
@@ -141,10 +148,11 @@ class Worker:
             seen = self._board.seen(self.desired.uid)
             self._watch_probes(seen)
             await self._refresh_volumes(seen)
-            deadline = self._check_deadline()
+            self._admit(seen)
+            moments = [self._check_deadline(), self._judge_resize(seen)]
             decision = decide(self.pod, seen, self.memory, self._clock())
-            if deadline:
-                decision.wake(deadline)
+            for moment in filter(None, moments):
+                decision.wake(moment)
             self._publish(seen)
             todo = [a for a in decision.actions if not self._under_way(a)]
             if not todo:
@@ -157,6 +165,34 @@ class Worker:
             elif not self.memory.volumes_ready or not any(isinstance(a, act.PrepareVolumes) for a in todo):
                 return decision.wake_at  # what goes on in the background wakes us itself
         return self._clock() + _FAULT_RETRY_S
+
+    def _admit(self, seen: PodObserved | None) -> None:
+        """Once, before anything of it is made: a pod that this node cannot take is rejected."""
+        memory = self.memory
+        if memory.admitted or memory.rejected:
+            return
+        over = pods.is_terminating(self.pod) or pods.is_terminal(self.pod)
+        if seen is None and not memory.status.get("startTime") and not over:
+            why = refusal(self.pod, self._board.others(self.desired.uid), self._executor.node.allocatable)
+            if why is not None:
+                memory.rejected = (why[0], f"Pod was rejected: {why[1]}")
+                self._executor.tell(self.pod, "Warning", *why, "")
+                return
+        memory.admitted = True
+
+    def _judge_resize(self, seen: PodObserved | None) -> float:
+        """Whether running containers may have the other resources that are asked for; when to ask again."""
+        memory, why = self.memory, None
+        if resizes(self.pod, seen, memory):
+            why = resize_refusal(self.pod, self._board.others(self.desired.uid), self._executor.node.allocatable)
+        if why is not None and why != memory.resize_hold:
+            self._executor.tell(self.pod, "Warning", f"Resize{why[0]}", why[1], "")
+        memory.resize_hold = why
+        return self._clock() + _RESIZE_RETRY_S if why is not None and why[0] == "Deferred" else 0.0
+
+    def allocated(self) -> Obj:
+        """The pod with the resources that it has."""
+        return allocated(self.pod, self._board.seen(self.desired.uid), self.memory)
 
     def _check_deadline(self) -> float:
         """When `activeDeadlineSeconds` will be over; a pod that outlived it is rejected from now on."""

@@ -59,8 +59,8 @@ def container_config(spec: ContainerSpec, image_id: str) -> Message:
         "readonly_rootfs": spec.read_only_rootfs,
         "supplemental_groups": list(spec.supplemental_groups),
         "no_new_privs": spec.no_new_privs,
-        "masked_paths": [] if spec.privileged else list(_MASKED),
-        "readonly_paths": [] if spec.privileged else list(_READ_ONLY),
+        "masked_paths": [] if spec.privileged or spec.proc_unmasked else list(_MASKED),
+        "readonly_paths": [] if spec.privileged or spec.proc_unmasked else list(_READ_ONLY),
         "seccomp": _seccomp("Unconfined" if spec.privileged else spec.seccomp),
     }  # fmt: skip
     return {

@@ -210,10 +210,10 @@ class CriRuntime:
 
     async def run_sandbox(self, spec: SandboxSpec) -> Sandbox:
         Path(spec.log_directory).mkdir(parents=True, exist_ok=True)
+        request = {"config": sandbox_config(spec), "runtime_handler": spec.runtime_handler}
         reply = await self._channel.call(
-            RUNTIME + "RunPodSandbox", "RunPodSandboxRequest", {"config": sandbox_config(spec)},
-            "PodSandboxId", timeout_s=240,
-        )  # fmt: skip
+            RUNTIME + "RunPodSandbox", "RunPodSandboxRequest", request, "PodSandboxId", timeout_s=240
+        )
         sandbox = Sandbox(reply["pod_sandbox_id"], spec.attempt, True)
         await self._fill(sandbox)
         self._sandboxes[sandbox.id] = sandbox
