@@ -72,6 +72,7 @@ _SERVER = (
     Flag("node-ip", "address of the server's own node"),
     Flag("node-label", "label of the server's own node, key=value; may be repeated", "list"),
     Flag("node-taint", "taint of the server's own node, key=value:Effect; may be repeated", "list"),
+    Flag("disable", "part that is not wanted, as local-storage (class local-path); may be repeated", "list"),
     Flag("disable-agent", "run no node on this machine", "bool"),
     Flag("disable-scheduler", "run no scheduler", "bool"),
     Flag("disable-controller-manager", "run no controllers", "bool"),

@@ -243,6 +243,8 @@ class PodInfo(NamedTuple):
     hostname: str
     deletion_cost: int
     shape: PodShape
+    claims: tuple[str, ...] = ()  # of its namespace, those of its ephemeral volumes included
+    ephemeral: tuple[str, ...] = ()  # the claims that are made for it
 
     @property
     def key(self) -> str:
@@ -268,6 +270,13 @@ class PodInfo(NamedTuple):
         return not self.deleting and self.phase not in ("Succeeded", "Failed")
 
 
+def _claims(pod: str, volumes: Sequence[Obj]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The claims that a pod's volumes name, and those that are made for it (API reference, EphemeralVolumeSource)."""
+    named = tuple(v["persistentVolumeClaim"]["claimName"] for v in volumes if v.get("persistentVolumeClaim"))
+    made = tuple(f"{pod}-{v['name']}" for v in volumes if v.get("ephemeral"))
+    return named + made, made
+
+
 def pod_info(obj: Obj) -> PodInfo:
     """The projection of a Pod."""
     metadata, spec, status = obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
@@ -280,6 +289,7 @@ def pod_info(obj: Obj) -> PodInfo:
         ip for ip in (status.get("podIP"),) if ip
     )
     deleted = metadata.get("deletionTimestamp")
+    named, made = _claims(metadata["name"], spec.get("volumes") or ())
     return PodInfo(
         metadata.get("namespace", ""),
         metadata["name"],
@@ -300,6 +310,8 @@ def pod_info(obj: Obj) -> PodInfo:
         spec.get("hostname") or "",
         _cost(metadata),
         shape,
+        claims=named,
+        ephemeral=made,
     )
 
 

@@ -35,6 +35,10 @@ from parkube.controlplane.controllers.runner import Controller, Env
 from parkube.controlplane.controllers.serviceaccounts import ServiceAccountController
 from parkube.controlplane.controllers.statefulsets.controller import StatefulSetController
 from parkube.controlplane.controllers.views import Views
+from parkube.controlplane.controllers.volumes.binder import VolumeBinder
+from parkube.controlplane.controllers.volumes.ephemeral import EphemeralVolumes
+from parkube.controlplane.controllers.volumes.local_path import LocalPath
+from parkube.controlplane.controllers.volumes.protection import VolumeProtection
 from parkube.kubeapi.client import Client
 from parkube.kubeapi.recorder import Recorder
 
@@ -55,6 +59,7 @@ def controllers(
         NodeLifecycle(env, options), TaintEviction(env), NodeIpam(env, options), PodGc(env, options),
         GarbageCollector(env, options), CsrController(env, options), Expiry(env),
         DisruptionController(env), QuotaController(env, options), PolicyController(env),
+        VolumeBinder(env), VolumeProtection(env), EphemeralVolumes(env), LocalPath(env, options),
     ]  # fmt: skip
 
 

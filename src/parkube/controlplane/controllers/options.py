@@ -42,3 +42,4 @@ class Options:
     eviction_rate: float = 0.1  # nodes a second that get a NoExecute taint
     pod_gc_period: float = 20.0
     finished_pods_kept: int = 12500
+    local_storage: bool = True  # whether class local-path is there and provisioned

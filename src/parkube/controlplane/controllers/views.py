@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from parkube.controlplane.controllers.deployments.model import ReplicaSetInfo, replicaset_info
+from parkube.kubeapi.claims import ClaimInfo, ClassInfo, VolumeInfo, claim_info, class_info, volume_info
 from parkube.kubeapi.client import (
     CRONJOBS,
     CSRS,
@@ -25,11 +26,14 @@ from parkube.kubeapi.client import (
     LEASES,
     NAMESPACES,
     NODES,
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
     PODS,
     REPLICASETS,
     REPLICATIONCONTROLLERS,
     SERVICES,
     STATEFULSETS,
+    STORAGECLASSES,
     Client,
 )
 from parkube.kubeapi.compact import NodeInfo, Owner, PodInfo, epoch, node_info, owners_of, pod_info
@@ -271,6 +275,9 @@ class Views:
         self.endpoints: Informer[EndpointsInfo] = Informer(client, ENDPOINTS, endpoints_info)
         self.csrs: Informer[str] = Informer(client, CSRS, csr_info)
         self.budgets: Informer[BudgetInfo] = Informer(client, BUDGETS, budget_info)
+        self.claims: Informer[ClaimInfo] = Informer(client, PERSISTENTVOLUMECLAIMS, claim_info)
+        self.volumes: Informer[VolumeInfo] = Informer(client, PERSISTENTVOLUMES, volume_info)
+        self.classes: Informer[ClassInfo] = Informer(client, STORAGECLASSES, class_info)
 
     def all(self) -> list[Informer[Any]]:
         """Every informer."""
@@ -291,6 +298,9 @@ class Views:
             self.endpoints,
             self.csrs,
             self.budgets,
+            self.claims,
+            self.volumes,
+            self.classes,
         ]
 
     async def run(self) -> None:

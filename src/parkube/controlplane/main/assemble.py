@@ -144,7 +144,7 @@ def controller_options(server: Server) -> Options:
         service_ip=first_service_address(config), service_cidr=config.service_cidr,
         dns_ip=dns_address(config),
         cluster_cidr=config.cluster_cidr, root_ca=pki.server_ca.decode(),
-        sign_csr=pki.sign_csr, resources=resources,
+        sign_csr=pki.sign_csr, resources=resources, local_storage=config.local_storage,
     )  # fmt: skip
 
 

@@ -8,6 +8,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 from pathlib import Path
 
 _BACKENDS = ("vxlan", "host-gw", "none")
+_LOCAL_STORAGE = "local-storage"
+_PACKAGED = ("coredns", "servicelb", "traefik", _LOCAL_STORAGE, "metrics-server", "runtimes")  # K3s' words
 
 
 class ConfigError(Exception):
@@ -37,6 +39,7 @@ class ServerConfig:
     node_ip: str = ""
     node_label: tuple[str, ...] = ()
     node_taint: tuple[str, ...] = ()
+    disable: tuple[str, ...] = ()  # what K3s packages; here only local-storage is a part of its own
     disable_agent: bool = False
     disable_scheduler: bool = False
     disable_controller_manager: bool = False
@@ -59,6 +62,9 @@ class ServerConfig:
         for flag, value in named.items():
             if value and not _is_address(value):
                 yield f'--{flag}: "{value}" is not an address'
+        for name in self.disabled:
+            if name not in _PACKAGED:
+                yield f'--disable: "{name}" is none of {", ".join(_PACKAGED)}'
         pods = _network(self.cluster_cidr)
         if pods is None or pods.prefixlen > 24:
             yield f'--cluster-cidr: "{self.cluster_cidr}" is not an IPv4 range of at least a /24, as 10.42.0.0/16'
@@ -73,6 +79,16 @@ class ServerConfig:
             yield f'--flannel-backend: "{self.flannel_backend}" is none of {", ".join(_BACKENDS)}'
         if pods and services and pods.overlaps(services):
             yield f"--cluster-cidr {pods} and --service-cidr {services} overlap"
+
+    @property
+    def disabled(self) -> tuple[str, ...]:
+        """The parts that are not wanted; the flag may be repeated or hold several with commas."""
+        return tuple(name.strip() for given in self.disable for name in given.split(",") if name.strip())
+
+    @property
+    def local_storage(self) -> bool:
+        """Whether class `local-path` is there and provisioned."""
+        return _LOCAL_STORAGE not in self.disabled
 
     @property
     def server_dir(self) -> Path:

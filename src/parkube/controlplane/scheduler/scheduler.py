@@ -20,6 +20,8 @@ from parkube.controlplane.scheduler.affinity import Between
 from parkube.controlplane.scheduler.candidates import Candidates
 from parkube.controlplane.scheduler.cluster import Cluster, NodeState
 from parkube.controlplane.scheduler.rules import AFFINITY, reasons, room_score, static_score, unavailable
+from parkube.controlplane.scheduler.volumes import Claims, Verdict
+from parkube.controlplane.scheduler.volumes import Shared as Storage
 from parkube.kubeapi.client import GVR, NODES, PODS, Client
 from parkube.kubeapi.compact import NodeInfo, PodInfo, PodShape
 from parkube.kubeapi.errors import ApiError, Conflict, NotFound, Obj
@@ -34,7 +36,7 @@ _GATHER_S, _RETRY_S, _FLUSH_S, _TELL_AGAIN_S = 0.2, 1.0, 60.0, 60.0
 _PLACED = "PodScheduled"
 
 
-class Shared(Protocol):
+class Shared(Storage, Protocol):
     """The informers that the scheduler shares with the controllers."""
 
     @property
@@ -67,7 +69,10 @@ class Scheduler:
         self._retry: asyncio.TimerHandle | None = None
         self._bindings: set[asyncio.Task[None]] = set()
         self._gate = asyncio.Semaphore(_BINDING)
+        self._claims, self._shared = Claims(client, shared), shared
         shared.nodes.subscribe(self._node_changed)
+        for view in (shared.claims, shared.volumes, shared.classes):
+            view.subscribe(lambda *_: self._again())
         shared.pods.subscribe(self._pod_changed)
 
     # -- what happens
@@ -122,6 +127,8 @@ class Scheduler:
         """Schedule until cancelled."""
         await self._pods.synced()
         await self._nodes.synced()
+        for view in (self._shared.claims, self._shared.volumes, self._shared.classes):
+            await view.synced()
         flusher = asyncio.create_task(self._flush())
         try:
             while True:
@@ -167,15 +174,18 @@ class Scheduler:
 
     def _find(self, pod: PodInfo) -> tuple[NodeState | None, dict[str, int]]:
         """The node to take, or the reasons against every node."""
+        verdict = self._claims.verdict(pod, (p for _, p in self._pods.items() if p.node)) if pod.claims else None
+        if verdict is not None and verdict.unready:
+            return None, {verdict.unready: len(self.cluster)}
         if pod.pin:
-            return self._pinned(pod)
-        if pod.shape.pod_terms or self._apart:
-            return self._among_pods(pod)
+            return self._pinned(pod, verdict)
+        if pod.shape.pod_terms or self._apart or verdict is not None:
+            return self._among_pods(pod, verdict)
         candidates = self._candidates(pod.shape)
         state = candidates.best()
         return state, {} if state is not None else candidates.against()
 
-    def _pinned(self, pod: PodInfo) -> tuple[NodeState | None, dict[str, int]]:
+    def _pinned(self, pod: PodInfo, verdict: Verdict | None) -> tuple[NodeState | None, dict[str, int]]:
         """A pod that only one node may take, as those of DaemonSets."""
         state = self.cluster.get(pod.pin)
         others = len(self.cluster) - (state is not None)
@@ -183,9 +193,11 @@ class Scheduler:
         if state is None:
             return None, against
         why = reasons(pod.shape, state)
+        if not why and verdict is not None:
+            why = [w for w in (verdict.reason(state.info),) if w]
         return (None, {**against, **{w: against.get(w, 0) + 1 for w in why}}) if why else (state, {})
 
-    def _among_pods(self, pod: PodInfo) -> tuple[NodeState | None, dict[str, int]]:
+    def _among_pods(self, pod: PodInfo, verdict: Verdict | None) -> tuple[NodeState | None, dict[str, int]]:
         """The slow path: every node, with the rules between pods."""
         placed = []
         for key, other in self._pods.items():
@@ -196,7 +208,8 @@ class Scheduler:
         best: tuple[float, float, NodeState] | None = None
         against: dict[str, int] = {}
         for state in self.cluster.states():
-            why = reasons(pod.shape, state) or [w for w in (between.reason(state.info),) if w]
+            rules = (between,) if verdict is None else (between, verdict)
+            why = reasons(pod.shape, state) or [w for rule in rules if (w := rule.reason(state.info))]
             for reason in why:
                 against[reason] = against.get(reason, 0) + 1
             if not why:
@@ -240,6 +253,8 @@ class Scheduler:
         }  # fmt: skip
         about = Reference("v1", "Pod", pod.namespace, pod.name, pod.uid)
         try:
+            if pod.claims and (state := self.cluster.get(node)) is not None:
+                await self._claims.settle(pod, state.info)
             async with self._gate:
                 await self._client.create(PODS, binding, pod.namespace, name=pod.name, subresource="binding")
         except (NotFound, Conflict):

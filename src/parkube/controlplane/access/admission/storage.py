@@ -1,7 +1,7 @@
-"""Storage: the default class, and claims that may grow.
+"""Storage: the default class, claims that may grow, and finalizers that protect what is in use.
 
-Source: Kubernetes documentation, "Admission Control": DefaultStorageClass, PersistentVolumeClaimResize. Finalizers that
-protect what is in use come with the controller that takes them away again.
+Source: Kubernetes documentation, "Admission Control": DefaultStorageClass, PersistentVolumeClaimResize,
+StorageObjectInUseProtection. A controller takes the finalizers off again.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from decimal import Decimal
 
 from parkube.controlplane.access.admission.plugin import Find, Plugin, name_of, refused
 from parkube.controlplane.registry.resource import Context, Resource
-from parkube.kubeapi.client import PERSISTENTVOLUMECLAIMS, STORAGECLASSES
+from parkube.kubeapi.claims import CLAIM_PROTECTION, OLD_CLASS, VOLUME_PROTECTION, class_info, default_class
+from parkube.kubeapi.client import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, STORAGECLASSES
 from parkube.kubeapi.errors import Obj
 from parkube.kubeapi.quantities import parse
 
-DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
-_OLD_CLASS = "volume.beta.kubernetes.io/storage-class"
+_PROTECTION = {PERSISTENTVOLUMECLAIMS: CLAIM_PROTECTION, PERSISTENTVOLUMES: VOLUME_PROTECTION}
 
 
 class Storage(Plugin):
-    """PersistentVolumeClaims."""
+    """PersistentVolumeClaims and PersistentVolumes."""
 
-    kinds, operations = frozenset({PERSISTENTVOLUMECLAIMS}), frozenset({"CREATE", "UPDATE"})
+    kinds, operations = frozenset(_PROTECTION), frozenset({"CREATE", "UPDATE"})
 
     def __init__(self, find: Find) -> None:
         self._find = find
@@ -30,25 +30,20 @@ class Storage(Plugin):
         self, operation: str, resource: Resource, subresource: str, namespace: str, name: str,
         new: Obj | None, old: Obj | None, context: Context,
     ) -> None:  # fmt: skip
-        """Gives a claim that names no class the default one."""
+        """Protects it, and gives a claim that names no class the default one."""
         if subresource or new is None or operation != "CREATE":
             return
         metadata = new.setdefault("metadata", {})
+        finalizers = metadata.get("finalizers") or []
+        if _PROTECTION[resource.gvr] not in finalizers:
+            metadata["finalizers"] = [*finalizers, _PROTECTION[resource.gvr]]
         spec = new.setdefault("spec", {})
-        named = spec.get("storageClassName") is not None or _OLD_CLASS in (metadata.get("annotations") or {})
+        named = spec.get("storageClassName") is not None or OLD_CLASS in (metadata.get("annotations") or {})
         if resource.gvr == PERSISTENTVOLUMECLAIMS and not named and (chosen := await self._default()):
             spec["storageClassName"] = chosen
 
     async def _default(self) -> str:
-        """The newest of the default classes; of equally new ones the first by name."""
-        classes = await self._find(STORAGECLASSES, "")
-        marked = [
-            one["metadata"]
-            for one in classes
-            if (one["metadata"].get("annotations") or {}).get(DEFAULT_CLASS) == "true"
-        ]
-        newest = max((m["creationTimestamp"] for m in marked), default="")
-        return min((m["name"] for m in marked if m["creationTimestamp"] == newest), default="")
+        return default_class(class_info(one) for one in await self._find(STORAGECLASSES, ""))
 
     async def check(
         self, operation: str, resource: Resource, subresource: str, namespace: str, name: str,
