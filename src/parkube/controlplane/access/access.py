@@ -58,6 +58,7 @@ from parkube.kubeapi.client import (
     GVR,
     NAMESPACES,
     NODES,
+    PERSISTENTVOLUMES,
     PODS,
     ROLEBINDINGS,
     ROLES,
@@ -171,6 +172,7 @@ class Access:
             PODS, graph.put, lambda pod: graph.drop(pod["metadata"]["namespace"], pod["metadata"]["name"]),
             settled=lambda namespace, name: graph.pod(namespace, name) is not None,
         ))  # fmt: skip
+        routes.append(Route(PERSISTENTVOLUMES, graph.put_volume, graph.drop_volume))
         routes.append(Route(SERVICES, services.put, services.drop))
         hooks, policies = self.webhooks, self.policies
         for kind, holder in (

@@ -1,6 +1,7 @@
 """Which node runs which pods, and what those pods refer to. Fed by events; asked by the node authorizer.
 
-    node -> its pods -> secrets, config maps, service accounts, claims
+    node -> its pods -> secrets, config maps, service accounts, claims -> volumes
+    node -> the volumes whose directories it has
 
 A node has some hundred pods at most, so there is no edge back from a secret: a question walks the node's own pods.
 Pods of one DaemonSet refer to the same things, and share one set of references.
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from parkube.kubeapi.claims import SELECTED_NODE
 from parkube.kubeapi.errors import Obj
 
 MIRROR = "kubernetes.io/config.mirror"
@@ -35,6 +37,7 @@ class NodeGraph:
         self._pods: dict[tuple[str, str], PodEntry] = {}
         self._of_node: dict[str, set[tuple[str, str]]] = {}
         self._shared: dict[References, tuple[References, int]] = {}
+        self._volumes: dict[str, tuple[str, str, str]] = {}  # name -> claim's namespace and name, node that has it
 
     def put(self, pod: Obj) -> None:
         """A pod as it now is. One that is bound to no node yet is not kept."""
@@ -49,7 +52,7 @@ class NodeGraph:
             return
         mirror = MIRROR in (meta.get("annotations") or {})
         account = "" if mirror else spec.get("serviceAccountName") or ""
-        references = frozenset() if mirror else frozenset(references_of(spec))
+        references = frozenset() if mirror else frozenset((*references_of(spec), *_made_claims(key[1], spec)))
         held, count = self._shared.get(references, (references, 0))
         self._shared[held] = (held, count + 1)
         self._pods[key] = PodEntry(meta.get("uid", ""), node, account, held)
@@ -84,6 +87,35 @@ class NodeGraph:
         wanted = (resource, name)
         pods = self._pods
         return any(key[0] == namespace and wanted in pods[key].references for key in self._of_node.get(node, ()))
+
+    def put_volume(self, volume: Obj) -> None:
+        """A PersistentVolume as it now is."""
+        ref, m = (volume.get("spec") or {}).get("claimRef") or {}, volume["metadata"]
+        node = (m.get("annotations") or {}).get(SELECTED_NODE, "")
+        if ref or node:
+            self._volumes[m["name"]] = (ref.get("namespace") or "", ref.get("name") or "", node)
+        else:
+            self._volumes.pop(m["name"], None)
+
+    def drop_volume(self, volume: Obj) -> None:
+        """It is gone."""
+        self._volumes.pop(volume["metadata"]["name"], None)
+
+    def keeps_volume(self, node: str, name: str) -> bool:
+        """Whether the volume was made for that node."""
+        return bool(node) and self._volumes.get(name, ("", "", ""))[2] == node
+
+    def refers_to_volume(self, node: str, name: str) -> bool:
+        """Whether a pod of the node has the claim that the volume is reserved for."""
+        namespace, claim, _ = self._volumes.get(name, ("", "", ""))
+        return bool(claim) and self.refers(node, "persistentvolumeclaims", namespace, claim)
+
+
+def _made_claims(pod: str, spec: Obj) -> Iterator[tuple[str, str]]:
+    """The claims of its ephemeral volumes."""
+    for volume in spec.get("volumes") or ():
+        if volume.get("ephemeral"):
+            yield "persistentvolumeclaims", f"{pod}-{volume['name']}"
 
 
 def references_of(spec: Obj) -> Iterator[tuple[str, str]]:

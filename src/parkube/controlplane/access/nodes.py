@@ -39,7 +39,7 @@ _BEHIND_PODS: dict[tuple[str, str, str], frozenset[str]] = {
     ("", "configmaps", ""): _READ,
     ("", "serviceaccounts", ""): frozenset({"get"}),
     ("", "serviceaccounts", "token"): frozenset({"create"}),
-    ("", "persistentvolumeclaims", ""): frozenset({"get"}),
+    ("", "persistentvolumeclaims", ""): _READ,
     ("", "persistentvolumeclaims", "status"): frozenset({"get", "update", "patch"}),
 }
 _OWN_PODS: dict[str, frozenset[str]] = {
@@ -83,6 +83,8 @@ class NodeAuthorizer:
                 return Decision(False, f"node {node!r} cannot {verb} this resource")
             own = verb == "create" or node == name
             return Decision(own, "" if own else f"node {node!r} can only {verb} its own Node object")
+        if group == "" and resource == "persistentvolumes" and not subresource:
+            return self._volume(node, verb, name)
         key = (group, resource, subresource)
         if verb in _FREE.get(key, ()):
             return Decision(True)
@@ -109,6 +111,16 @@ class NodeAuthorizer:
         if verb in ("list", "watch"):
             return Decision(False, f"can only {verb} pods with spec.nodeName={node} in the field selector")
         return _unrelated(node)
+
+    def _volume(self, node: str, verb: str, name: str) -> Decision:
+        """It reads those of its pods, and says of those whose directories it has that they are gone."""
+        if verb == "patch" or verb in _READ:
+            if self._graph.keeps_volume(node, name):
+                return Decision(True)
+            if verb != "patch" and self._graph.refers_to_volume(node, name):
+                return Decision(True)
+            return _unrelated(node)
+        return NO_OPINION
 
     def _behind(self, node: str, attributes: Attributes) -> Decision:
         name = attributes.name

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from parkube.kubeapi.claims import LOCAL_STORAGE_PATH
 from parkube.kubeapi.client import Client
 from parkube.kubeapi.errors import Obj
 from parkube.kubeapi.recorder import Recorder
@@ -21,6 +22,7 @@ from parkube.nodeagent.network.rules import Backend, Rules
 from parkube.nodeagent.plan.build import NodeFacts
 from parkube.nodeagent.probes.prober import Prober
 from parkube.nodeagent.runtime.port import Runtime
+from parkube.nodeagent.sync.directories import LocalDirectories
 from parkube.nodeagent.sync.executor import Executor, Services
 from parkube.nodeagent.sync.images import Images
 from parkube.nodeagent.sync.manager import Pods
@@ -83,9 +85,10 @@ class Agent:
             ),
         )  # fmt: skip
         prober = Prober(clock)
+        self.directories = LocalDirectories(client, config.storage_dir)
         executor = Executor(
             runtime, Volumes(config.pods_dir), references, Tokens(client, clock),
-            Images(runtime, clock, lambda: not around.connected(), around.auths or {}), self.state,
+            Images(runtime, clock, lambda: not around.connected(), around.auths or {}), self.directories, self.state,
             Services(self.services.variables, self.services.known), clock, self._tell,
         )  # fmt: skip
         self.pods = Pods(
@@ -94,7 +97,7 @@ class Agent:
         self.pods.on_change(self.services.moved)
         settings = NodeSettings(
             config.node_name, config.node_labels, config.node_taints, config.max_pods, config.node_external_ip,
-            config.lease_seconds, config.lease_interval_s,
+            config.lease_seconds, config.lease_interval_s, {LOCAL_STORAGE_PATH: str(config.storage_dir)},
         )  # fmt: skip
         self.node = Node(client, settings, machine, runtime, lambda: self.state.host_ips, clock)
 
@@ -118,3 +121,4 @@ class Agent:
             group.create_task(self.recorder.run())
             group.create_task(self.services.run())
             group.create_task(self.pods.run())
+            group.create_task(self.directories.run())

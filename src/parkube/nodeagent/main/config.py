@@ -93,6 +93,11 @@ class AgentConfig:
         return self.agent_dir / "pods"
 
     @property
+    def storage_dir(self) -> Path:
+        """The directories of local-path volumes, as K3s has them; an absolute path, since volumes name it."""
+        return self.data_dir.absolute() / "storage"
+
+    @property
     def logs_dir(self) -> Path:
         """CRI log files: `<namespace>_<pod>_<uid>/<container>/<attempt>.log`."""
         return self.agent_dir / "logs"

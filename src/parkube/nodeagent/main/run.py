@@ -151,6 +151,7 @@ async def _with_network(
         await machine.import_images(config, around.runtime)
         group.create_task(agent.services.run())
         group.create_task(agent.pods.run())
+        group.create_task(agent.directories.run())
 
 
 def _names(config: AgentConfig, around: Surroundings, agent: Agent) -> Answer:

@@ -17,10 +17,12 @@ from parkube.nodeagent.plan.memory import Fault, Memory
 from parkube.nodeagent.plan.model import ContainerPhase, ContainerSpec, PodObserved
 from parkube.nodeagent.probes.check import Target, http_get, port_number
 from parkube.nodeagent.runtime.port import ExecResult, NoSuchContainer, Runtime, RuntimeFault
+from parkube.nodeagent.sync.directories import LocalDirectories
 from parkube.nodeagent.sync.images import Images
 from parkube.nodeagent.sync.node_facts import NodeState
 from parkube.nodeagent.sync.references import References
 from parkube.nodeagent.sync.tokens import Tokens
+from parkube.nodeagent.volumes.claims import claimed, persistent_volume
 from parkube.nodeagent.volumes.hosts import hosts_mount
 from parkube.nodeagent.volumes.mounts import Volumes
 from parkube.nodeagent.volumes.project import MountFault
@@ -45,8 +47,10 @@ class Executor:
 
     def __init__(
         self, runtime: Runtime, volumes: Volumes, references: References, tokens: Tokens, images: Images,
-        node: NodeState, services: Services, clock: Callable[[], float], tell: Tell, *, parallel: int = 4,
+        directories: LocalDirectories, node: NodeState, services: Services, clock: Callable[[], float], tell: Tell, *,
+        parallel: int = 4,
     ) -> None:  # fmt: skip
+        self.directories = directories
         self.runtime, self.volumes, self.references, self.tokens = runtime, volumes, references, tokens
         self.images, self.node, self.services, self.clock, self.tell = images, node, services, clock, tell
         self._gate = asyncio.Semaphore(parallel)  # an SD card serves a few starts at once, not a hundred
@@ -73,8 +77,14 @@ class Executor:
             if not self.services.known():
                 raise MountFault("services have not yet been read at least once")
             again = await self.tokens.fetch(pod, lambda volume: self.volumes.path(uid, volume))
+
+            def lookup(kind: str, name: str) -> Obj | None:
+                return self.references.get(kind, "" if kind == "PersistentVolume" else namespace, name)
+
+            for name in claimed(pod):
+                await self.directories.make(persistent_volume(name, lookup))
             await self.volumes.prepare(
-                pod, lambda kind, name: self.references.get(kind, namespace, name),
+                pod, lookup,
                 lambda audience, seconds: self.tokens.get(uid, audience, seconds),
                 self.facts(pod, seen), self.node.allocatable,
             )  # fmt: skip

@@ -35,6 +35,7 @@ class NodeSettings:
     external_ip: str = ""
     lease_s: int = 40
     interval_s: float = 10.0
+    annotations: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -101,7 +102,7 @@ class Node:
         wanted = labels(settings.name, self._machine, settings.labels)
         node: Obj = {
             "apiVersion": "v1", "kind": "Node",
-            "metadata": {"name": settings.name, "labels": wanted},
+            "metadata": {"name": settings.name, "labels": wanted, "annotations": settings.annotations},
             "spec": {"taints": taints(settings.taints)} if settings.taints else {},
             "status": await self._status(),
         }  # fmt: skip
@@ -109,10 +110,13 @@ class Node:
             found = await self._client.create(NODES, node)
         except AlreadyExists:
             found = await self._client.get(NODES, settings.name)
-            has = found["metadata"].get("labels") or {}
-            missing = {key: value for key, value in wanted.items() if has.get(key) != value}
+            missing = {
+                kind: lacking
+                for kind, own in (("labels", wanted), ("annotations", settings.annotations))
+                if (lacking := _lacking(own, found["metadata"].get(kind) or {}))
+            }
             if missing:
-                await self._client.patch(NODES, settings.name, {"metadata": {"labels": missing}})
+                await self._client.patch(NODES, settings.name, {"metadata": missing})
             self._known.status = found.get("status") or {}
         self._known.uid = found["metadata"]["uid"]
         self.pod_cidr = (found.get("spec") or {}).get("podCIDR") or self.pod_cidr
@@ -195,3 +199,7 @@ def _steady(status: Obj) -> Obj:
         for key, value in status.items()
         if key not in ("volumesInUse", "volumesAttached", "images")
     }
+
+
+def _lacking(wanted: dict[str, str], has: dict[str, str]) -> dict[str, str]:
+    return {key: value for key, value in wanted.items() if has.get(key) != value}

@@ -1,5 +1,5 @@
-"""What this node's pods refer to, ConfigMaps, Secrets and RuntimeClasses: each watched by name, with the checkpoint
-behind them."""
+"""What this node's pods refer to, ConfigMaps, Secrets, claims with their volumes and RuntimeClasses: each watched by
+name, with the checkpoint behind them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,27 @@ from collections.abc import Callable, Iterator
 
 import orjson
 
-from parkube.kubeapi.client import CONFIGMAPS, GVR, RUNTIMECLASSES, SECRETS, Client
+from parkube.kubeapi.client import (
+    CONFIGMAPS,
+    GVR,
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    RUNTIMECLASSES,
+    SECRETS,
+    Client,
+)
 from parkube.kubeapi.errors import Obj
 from parkube.kubeapi.informer import Informer
 from parkube.nodeagent.checkpoint.store import Checkpoint
 from parkube.nodeagent.plan.pods import all_containers
+from parkube.nodeagent.volumes.claims import claimed
 
 Key = tuple[str, str, str]  # kind, namespace, name
-_GVRS: dict[str, GVR] = {"ConfigMap": CONFIGMAPS, "Secret": SECRETS, "RuntimeClass": RUNTIMECLASSES}
+_CLAIM, _VOLUME = "PersistentVolumeClaim", "PersistentVolume"
+_GVRS: dict[str, GVR] = {
+    "ConfigMap": CONFIGMAPS, "Secret": SECRETS, "RuntimeClass": RUNTIMECLASSES, _CLAIM: PERSISTENTVOLUMECLAIMS,
+    _VOLUME: PERSISTENTVOLUMES,
+}  # fmt: skip
 _FIRST_S = 3.0  # how long a pod's start waits for the API before what the checkpoint holds will do
 
 
@@ -25,6 +38,8 @@ def referred(pod: Obj) -> Iterator[Key]:
     namespace, spec = pod["metadata"]["namespace"], pod["spec"]
     if spec.get("runtimeClassName"):
         yield "RuntimeClass", "", spec["runtimeClassName"]
+    for name in claimed(pod):
+        yield _CLAIM, namespace, name
     for volume in spec.get("volumes") or ():
         for source in [volume, *((volume.get("projected") or {}).get("sources") or ())]:
             if source.get("configMap"):
@@ -56,6 +71,13 @@ class _Watched:
         self.informer, self.task, self.users = informer, task, set[str]()
 
 
+def _slim_storage(obj: Obj) -> bytes:
+    """Of a claim or a volume: who it is, what it is made of, whom it is bound to."""
+    m = {key: obj["metadata"][key] for key in ("name", "uid", "annotations") if key in obj["metadata"]}
+    phase = (obj.get("status") or {}).get("phase")
+    return bytes(orjson.dumps({"metadata": m, "spec": obj.get("spec") or {}, "status": {"phase": phase}}))
+
+
 def _slim(obj: Obj) -> bytes:
     return bytes(orjson.dumps({key: obj[key] for key in ("data", "binaryData", "type", "handler") if key in obj}))
 
@@ -68,8 +90,13 @@ class References:
         self._watched: dict[Key, _Watched] = {}
 
     async def hold(self, pod: Obj) -> None:
-        """Watch all that the pod refers to, and wait a little for its first reading."""
-        uid, wanted = pod["metadata"]["uid"], set(referred(pod))
+        """Watch all that the pod refers to, and wait a little for its first reading; then the volumes of its claims."""
+        uid, namespace = pod["metadata"]["uid"], pod["metadata"]["namespace"]
+        await self._hold(uid, set(referred(pod)))
+        claims = [found for name in claimed(pod) if (found := self.get(_CLAIM, namespace, name))]
+        await self._hold(uid, {(_VOLUME, "", name) for c in claims if (name := c["spec"].get("volumeName"))})
+
+    async def _hold(self, uid: str, wanted: set[Key]) -> None:
         for key in wanted:
             if key not in self._watched:
                 self._watch(key)
@@ -82,8 +109,9 @@ class References:
 
     def _watch(self, key: Key) -> None:
         kind, namespace, name = key
+        keep = _slim_storage if kind in (_CLAIM, _VOLUME) else _slim
         informer: Informer[bytes] = Informer(
-            self._client, _GVRS[kind], _slim, namespace=namespace, field_selector=f"metadata.name={name}"
+            self._client, _GVRS[kind], keep, namespace=namespace, field_selector=f"metadata.name={name}"
         )
         watched = self._watched[key] = _Watched(informer, asyncio.create_task(informer.run()))
 

@@ -1,6 +1,7 @@
 """Makes a pod's volumes on disk and says what each container mounts.
 
-A volume lives at `<pods>/<uid>/volumes/<name>`; hostPath volumes are the host's own. Memory-backed ones are tmpfs.
+A volume lives at `<pods>/<uid>/volumes/<name>`, a claim's as a link; hostPath volumes are the host's own. Memory-backed
+ones are tmpfs.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from parkube.nodeagent.plan.environment import Lookup, expand
 from parkube.nodeagent.plan.model import Mount
 from parkube.nodeagent.plan.resources import amount
 from parkube.nodeagent.volumes.atomic import File, write_files
+from parkube.nodeagent.volumes.claims import claim_name, persistent_volume, place
 from parkube.nodeagent.volumes.project import MountFault, TokenOf, volume_files
 
 _PROJECTED = ("configMap", "secret", "downwardAPI", "projected")
@@ -56,6 +58,8 @@ class Volumes:
                     _host_path(where, str(volume["hostPath"].get("type") or ""))
                 elif "emptyDir" in volume:
                     await _empty_dir(where, volume["emptyDir"] or {}, group)
+                elif name := claim_name(pod, volume):
+                    await _claim(where, persistent_volume(name, lookup), group)
                 else:
                     kind = next((key for key in volume if key != "name"), "?")
                     raise MountFault(f'volume type "{kind}" is not in this version')
@@ -71,11 +75,12 @@ class Volumes:
         result = []
         for entry in container.get("volumeMounts") or ():
             volume = volumes[entry["name"]]
-            host = self.path(uid, volume)
+            host = self.path(uid, volume).resolve()
             sub = entry.get("subPath") or expand(entry.get("subPathExpr") or "", env)
             if sub:
                 host = _sub_path(host, sub)
-            read_only = bool(entry.get("readOnly")) or any(kind in volume for kind in _PROJECTED)
+            fixed = (volume.get("persistentVolumeClaim") or {}).get("readOnly")
+            read_only = bool(entry.get("readOnly") or fixed) or any(kind in volume for kind in _PROJECTED)
             result.append(
                 Mount(entry["mountPath"], str(host), read_only, _PROPAGATION.get(entry.get("mountPropagation", ""), 0))
             )
@@ -140,6 +145,31 @@ async def _empty_dir(where: Path, source: Obj, group: int | None) -> None:
     if group is not None:
         os.chown(where, -1, group)
         where.chmod(0o2777)
+
+
+async def _claim(link: Path, volume: Obj, group: int | None) -> None:
+    """A link to where the volume is."""
+    path, check, owned, block = place(volume)
+    if block:
+        check = "BlockDevice"
+    elif owned and not path.is_dir():
+        raise MountFault(f'path "{path}" does not exist')
+    if block or not owned:
+        _host_path(path, check)
+    if owned and not block and group is not None and path.stat().st_gid != group:
+        await asyncio.to_thread(_give, path, group)
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not link.is_symlink():
+        link.symlink_to(path)
+
+
+def _give(path: Path, group: int) -> None:
+    """All below belongs to the group, the top last: by it one sees that it is done."""
+    for folder, _, files in os.walk(path, topdown=False):
+        for entry in (*(Path(folder, name) for name in files), Path(folder)):
+            if not entry.is_symlink():
+                os.chown(entry, -1, group)
+                entry.chmod(entry.stat().st_mode | (0o2770 if entry.is_dir() else 0o660))
 
 
 _CHECKS = {

@@ -9,7 +9,8 @@ from parkube.controlplane.access.admission.plugin import Plugin, name_of, refuse
 from parkube.controlplane.access.graph import MIRROR, NodeGraph, references_of
 from parkube.controlplane.access.nodes import node_name
 from parkube.controlplane.registry.resource import Context, Resource
-from parkube.kubeapi.client import LEASES, NODES, PODS
+from parkube.kubeapi.claims import LOCAL_DIRECTORY
+from parkube.kubeapi.client import LEASES, NODES, PERSISTENTVOLUMES, PODS
 from parkube.kubeapi.errors import Obj
 from parkube.kubeapi.node_labels import may_set
 
@@ -17,7 +18,7 @@ from parkube.kubeapi.node_labels import may_set
 class NodeRestriction(Plugin):
     """Looks only at requests that nodes make."""
 
-    kinds = frozenset({NODES, PODS, LEASES})
+    kinds = frozenset({NODES, PODS, LEASES, PERSISTENTVOLUMES})
 
     def __init__(self, graph: NodeGraph) -> None:
         self._graph = graph
@@ -36,6 +37,8 @@ class NodeRestriction(Plugin):
             why = _node(node, operation, subresource, name, new, old)
         elif resource.gvr == PODS:
             why = self._pod(node, operation, subresource, namespace, name, new, old)
+        elif resource.gvr == PERSISTENTVOLUMES:
+            why = _volume(node, new or {}, old or {})
         elif resource.gvr == LEASES and (name != node or namespace != "kube-node-lease"):
             why = f"node {node!r} can only use the lease of its own name in kube-node-lease"
         if why:
@@ -89,3 +92,14 @@ def _node(node: str, operation: str, subresource: str, name: str, new: Obj | Non
         verb = "modify" if operation == "UPDATE" else "set"
         return f"node {node!r} is not allowed to {verb} the following labels: {', '.join(changed)}"
     return ""
+
+
+def _volume(node: str, new: Obj, old: Obj) -> str:
+    """Whether it has the directory is all that a node says of a volume."""
+
+    def rest(obj: Obj) -> tuple[object, ...]:
+        metadata = {k: v for k, v in obj.get("metadata", {}).items() if k not in ("managedFields", "resourceVersion")}
+        kept = [f for f in metadata.pop("finalizers", None) or () if f != LOCAL_DIRECTORY]
+        return metadata, kept, obj.get("spec"), obj.get("status")
+
+    return "" if rest(new) == rest(old) else f"node {node!r} may only set and remove the finalizer {LOCAL_DIRECTORY}"
