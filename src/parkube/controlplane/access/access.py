@@ -43,6 +43,8 @@ from parkube.controlplane.access.authz import Authorizer
 from parkube.controlplane.access.bootstrap import Bootstrap
 from parkube.controlplane.access.facts import UID_KINDS, Facts
 from parkube.controlplane.access.feed import Feed, Route
+from parkube.controlplane.access.flowcontrol.control import FlowControl
+from parkube.controlplane.access.flowcontrol.defaults import FLOWSCHEMAS, PRIORITYLEVELS
 from parkube.controlplane.access.graph import NodeGraph
 from parkube.controlplane.access.nodes import NodeAuthorizer
 from parkube.controlplane.access.rbac import Rbac
@@ -90,6 +92,7 @@ class Access:
         self._feed: Feed | None = None
         self._bootstrap: Bootstrap | None = None
         self.facts, self.graph, self.rbac = Facts(), NodeGraph(), Rbac()
+        self.flows = FlowControl()
         self.tokens = ServiceAccountTokens(
             signing_key, clock=clock, new_id=new_id, issuer=issuer, audiences=audiences, older_keys=older_keys
         )
@@ -174,6 +177,9 @@ class Access:
         ))  # fmt: skip
         routes.append(Route(PERSISTENTVOLUMES, graph.put_volume, graph.drop_volume))
         routes.append(Route(SERVICES, services.put, services.drop))
+        flows = self.flows
+        routes.append(Route(FLOWSCHEMAS, self._kept(flows.put_schema), self._kept(flows.drop_schema)))
+        routes.append(Route(PRIORITYLEVELS, self._kept(flows.put_level), self._kept(flows.drop_level)))
         hooks, policies = self.webhooks, self.policies
         for kind, holder in (
             ("mutatingwebhookconfigurations", hooks.mutating), ("validatingwebhookconfigurations", hooks.validating),
@@ -184,18 +190,28 @@ class Access:
             routes.append(Route(GVR(ADMISSION_GROUP, "v1", kind), holder.put, holder.drop))
         return routes
 
+    def _kept(self, call: Callable[[Obj], None]) -> Callable[[Obj], None]:
+        """`call`, and a look at whether what must be there is still so."""
+
+        def heard(obj: Obj) -> None:
+            call(obj)
+            if self._bootstrap is not None:
+                self._bootstrap.changed()
+
+        return heard
+
     def _rbac_route(self, gvr: GVR) -> Route:
         rbac, plural = self.rbac, gvr.resource
 
         def put(obj: Obj) -> None:
             rbac.put(plural, obj)
             if plural == "clusterroles" and self._bootstrap is not None:
-                self._bootstrap.roles_changed()
+                self._bootstrap.changed()
 
         def drop(obj: Obj) -> None:
             rbac.drop(plural, obj)
             if plural == "clusterroles" and self._bootstrap is not None:
-                self._bootstrap.roles_changed()
+                self._bootstrap.changed()
 
         return Route(gvr, put, drop)
 

@@ -1,8 +1,10 @@
-"""What a cluster has from the start: its own namespaces, the default roles and bindings; and roles that add up.
+"""What a cluster has from the start: its own namespaces, the default roles and bindings, the order in which requests
+are served; and roles that add up.
 
 Missing rights of a default role are put back at each start, as Kubernetes does, unless the role says
 `rbac.authorization.kubernetes.io/autoupdate: "false"`. The rules of roles with an aggregationRule are written here;
-the authorizer does not wait for that. The data are `bootstrap_roles`.
+the authorizer does not wait for that. What flow control cannot do without comes back whenever it is deleted or changed.
+The data are `bootstrap_roles` and `flowcontrol.defaults`.
 """
 
 from __future__ import annotations
@@ -11,6 +13,13 @@ import asyncio
 from collections.abc import Iterable
 
 from parkube.controlplane.access.bootstrap_roles import cluster_role_bindings, cluster_roles
+from parkube.controlplane.access.flowcontrol.defaults import (
+    AUTOUPDATE,
+    FLOWSCHEMAS,
+    MANDATORY,
+    PRIORITYLEVELS,
+    SUGGESTED,
+)
 from parkube.controlplane.access.rbac import Rbac
 from parkube.controlplane.access.rules import not_covered
 from parkube.controlplane.registry.kinds.classes import SYSTEM_PRIORITIES
@@ -42,6 +51,7 @@ class Bootstrap:
         await asyncio.gather(
             *(self._ensure(NAMESPACES, obj) for obj in namespaces),
             *(self._ensure(PRIORITYCLASSES, obj) for obj in _priority_classes()),
+            *(self._ensure(gvr, obj) for gvr, obj in (*MANDATORY, *SUGGESTED)),
             *(self._ensure(CLUSTERROLES, obj) for obj in self._with_sums(list(cluster_roles()))),
             *(self._ensure(CLUSTERROLEBINDINGS, obj) for obj in cluster_role_bindings()),
         )
@@ -53,8 +63,8 @@ class Bootstrap:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def roles_changed(self) -> None:
-        """A ClusterRole came, changed or went: sums may be stale."""
+    def changed(self) -> None:
+        """A ClusterRole came, changed or went, so that sums may be stale; or an object of flow control did."""
         self._changed.set()
 
     def _with_sums(self, roles: list[Obj]) -> list[Obj]:
@@ -77,10 +87,17 @@ class Bootstrap:
             except AlreadyExists:
                 pass
             return
-        if gvr in _LEFT_ALONE or (found["metadata"].get("annotations") or {}).get(_AUTOUPDATE) != "true":
+        annotations = found["metadata"].get("annotations") or {}
+        complete = _completed
+        if gvr in (FLOWSCHEMAS, PRIORITYLEVELS):
+            if annotations.get(AUTOUPDATE) != "true" and (gvr, wanted) not in MANDATORY:
+                return
+            complete, wanted = _respecified, copy(wanted)
+            resource.strategy.default(wanted)
+        elif gvr in _LEFT_ALONE or annotations.get(_AUTOUPDATE) != "true":
             return
-        if _completed(found, wanted) != found:
-            await self._registry.mutate(resource, "", name, lambda obj: _completed(obj, wanted), Context(SYSTEM))
+        if complete(found, wanted) != found:
+            await self._registry.mutate(resource, "", name, lambda obj: complete(obj, wanted), Context(SYSTEM))
 
     async def _run(self) -> None:
         while True:
@@ -88,6 +105,8 @@ class Bootstrap:
             self._changed.clear()
             try:
                 await self.write_sums()
+                for gvr, obj in MANDATORY:
+                    await self._ensure(gvr, obj)
             except ApiError:
                 continue  # the next change brings us back
 
@@ -136,6 +155,11 @@ def _completed(found: Obj, wanted: Obj) -> Obj:
     if wanted.get("subjects"):
         result["subjects"] = _joined(found.get("subjects") or [], wanted["subjects"])
     return result
+
+
+def _respecified(found: Obj, wanted: Obj) -> Obj:
+    """`found` with the spec that it ought to have."""
+    return {**found, "spec": copy(wanted["spec"])}
 
 
 def _joined(have: Iterable[Obj], wanted: Iterable[Obj]) -> list[Obj]:

@@ -6,6 +6,8 @@
                      |
         which path, which verb
                      |
+          wait for one's turn       -> 429
+                     |
                  authorize          -> 403
                      |
 discovery . OpenAPI . health . mounts . resources
@@ -16,6 +18,7 @@ discovery . OpenAPI . health . mounts . resources
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -23,11 +26,12 @@ from parkube.controlplane.access.authn import Authenticator
 from parkube.controlplane.access.authz import Attributes, Authorizer
 from parkube.controlplane.apiserver.connection import Connection
 from parkube.controlplane.apiserver.discovery import Discovery
-from parkube.controlplane.apiserver.http import Request, Response
+from parkube.controlplane.apiserver.http import Header, Request, Response
 from parkube.controlplane.apiserver.impersonation import impersonated
 from parkube.controlplane.apiserver.negotiation import PLAIN, PROTOBUF, Form, encode, form
 from parkube.controlplane.apiserver.resources import Resources, no_such_resource
 from parkube.controlplane.apiserver.router import Target, target, verb_of
+from parkube.controlplane.apiserver.turns import Turns
 from parkube.controlplane.registry.catalogue import Catalogue
 from parkube.controlplane.registry.resource import User
 from parkube.kubeapi.errors import ApiError, InternalError, NotAcceptable
@@ -43,13 +47,14 @@ class App:
 
     def __init__(
         self, catalogue: Catalogue, resources: Resources, authenticator: Authenticator, authorizer: Authorizer,
-        discovery: Discovery,
+        discovery: Discovery, turns: Turns | None = None,
     ) -> None:  # fmt: skip
         self._catalogue = catalogue
         self._resources = resources
         self._authenticator = authenticator
         self._authorizer = authorizer
         self._discovery = discovery
+        self._turns = turns
         self._exact: dict[str, Mount] = {}
         self._prefixes: list[tuple[str, Mount]] = []
         self._open: set[str] = set()
@@ -72,14 +77,17 @@ class App:
     async def handle(self, request: Request) -> Response | None:
         """Answer one request; never raises."""
         try:
-            return await self._serve(request)
+            response = await self._serve(request)
         except ApiError as error:
-            return status_response(error, request)
+            response = status_response(error, request)
         except ConnectionResetError:
             return None
         except Exception as error:
             log.exception("%s %s", request.method, request.path)
-            return status_response(InternalError(f"Internal error occurred: {type(error).__name__}: {error}"))
+            response = status_response(InternalError(f"Internal error occurred: {type(error).__name__}: {error}"))
+        if response is not None and request.told is not None:
+            response.headers += _told(*request.told)
+        return response
 
     async def _serve(self, request: Request) -> Response | None:
         path = request.path
@@ -90,13 +98,26 @@ class App:
         user = request.user = self._user(request)
         if "impersonate-user" in request.headers or "impersonate-group" in request.headers:
             user = request.user = impersonated(user, request.headers, self._authorizer)
+        verb = at.verb if at is not None else verb_of(request.method)
+        mounted = self._mounted(path) if at is None else None
+        if mounted is not None:
+            self._authorizer.require(Attributes(user, verb, path=path))
+            return await mounted[0](request)
+        if self._turns is None:
+            return await self._answer(request, at, user, verb)
+        ticket = await self._turns.take(request, user, at, verb)
+        if ticket is None:
+            return await self._answer(request, at, user, verb)
+        try:
+            return await self._answer(request, at, user, verb)
+        finally:
+            self._turns.give(ticket)
+
+    async def _answer(self, request: Request, at: Target | None, user: User, verb: str) -> Response | None:
         if at is not None:
             self._authorizer.require(attributes(user, at, request))
             return await self._resources.handle(request, at)
-        self._authorizer.require(Attributes(user, verb_of(request.method), path=path))
-        mounted = self._mounted(path)
-        if mounted is not None:
-            return await mounted[0](request)
+        self._authorizer.require(Attributes(user, verb, path=request.path))
         answer = self._discovery.handle(request) if request.method in ("GET", "HEAD") else None
         if answer is None:
             raise no_such_resource()
@@ -139,6 +160,14 @@ class App:
         """Let go of idle connections and watches; answers under way are finished."""
         for connection in list(self.connections):
             connection.close_idle()
+
+
+@functools.lru_cache(maxsize=256)
+def _told(schema: str, level: str) -> tuple[Header, ...]:
+    """What an answer says of how its request was sorted."""
+    return (
+        (b"X-Kubernetes-PF-FlowSchema-UID", schema.encode()), (b"X-Kubernetes-PF-PriorityLevel-UID", level.encode())
+    )  # fmt: skip
 
 
 def attributes(user: User, at: Target, request: Request) -> Attributes:

@@ -40,7 +40,8 @@ class Request:
     """One request with its whole body. `path` is percent-decoded, `raw_query` is not; header names are lower case."""
 
     __slots__ = (
-        "_query", "body", "connection", "headers", "keep_alive", "method", "path", "raw_query", "target", "user",
+        "_query", "body", "connection", "headers", "keep_alive", "method", "path", "raw_query", "target", "told",
+        "user",
     )  # fmt: skip
 
     def __init__(self, method: str, target: bytes, headers: dict[str, str], connection: Connection) -> None:
@@ -53,6 +54,7 @@ class Request:
         self.user = User("system:anonymous", ("system:unauthenticated",))
         self.path = ""
         self.raw_query = ""
+        self.told: tuple[str, str] | None = None  # uids of the FlowSchema and the priority level that it came under
         self._query: dict[str, str] | None = None
 
     @property

@@ -15,6 +15,7 @@ from parkube.controlplane.apiserver.discovery import Discovery
 from parkube.controlplane.apiserver.local import LocalClient
 from parkube.controlplane.apiserver.resources import Resources
 from parkube.controlplane.apiserver.special import Create, Special
+from parkube.controlplane.apiserver.turns import Turns
 from parkube.controlplane.controllers.options import ApiResource, Options
 from parkube.controlplane.main.config import ServerConfig
 from parkube.controlplane.pki import Pki
@@ -99,7 +100,8 @@ def assemble(
     special.answer(proxying.handlers(reach, tunnels))
     access.webhooks.call = Hooks(reach).post
     discovery = Discovery(catalogue, host_port)
-    app = App(catalogue, Resources(registry, special), access.authenticator, access.authorizer, discovery)
+    turns = Turns(access.flows, lambda row: len(registry.caches.of(row)))
+    app = App(catalogue, Resources(registry, special), access.authenticator, access.authorizer, discovery, turns)
     health = Health()
     checks = {name: health.check(name) for name in ("store", "caches", "rbac/bootstrap-roles")}
     wellknown.mount_version(app)
