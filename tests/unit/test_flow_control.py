@@ -26,6 +26,7 @@ from parkube.kubeapi.errors import Obj, TooManyRequests
 from tests.fakes.apiserver import Line, serving
 from tests.fakes.cluster import Cluster
 from tests.fakes.virtual_time import run
+from tests.fakes.workloads import FakeCluster
 
 ALL = ("system:authenticated",)
 ADMIN = User("admin", ("system:masters", *ALL))
@@ -317,6 +318,27 @@ async def test_a_cluster_has_the_default_objects_and_keeps_what_it_cannot_do_wit
         names = {obj["metadata"]["name"] for obj in await cluster.access.find(PRIORITYLEVELS, "")}
         assert "catch-all" in names
         assert cluster.access.flows.lane(NOISY, Asked("get", path="/healthz")).schema.name == "global-default"
+
+
+def test_a_schema_says_whether_its_level_exists() -> None:
+    async def story() -> None:
+        async with FakeCluster("flowschema-status", agents=False) as c:
+            c.client.put(*own_schema("mine", "later", 10))
+            await asyncio.sleep(1)
+
+            def dangling() -> str:
+                [found] = c.client.all(FLOWSCHEMAS)[0]["status"]["conditions"]
+                return f"{found['type']} {found['status']} {found['reason']}"
+
+            assert dangling() == "Dangling True NotFound"
+            c.client.put(PRIORITYLEVELS, {"metadata": {"name": "later"}, "spec": {}})
+            await asyncio.sleep(1)
+            assert dangling() == "Dangling False Found"
+            c.client.drop(PRIORITYLEVELS, "later")
+            await asyncio.sleep(1)
+            assert dangling() == "Dangling True NotFound"
+
+    run(story())
 
 
 @pytest.fixture(scope="module")

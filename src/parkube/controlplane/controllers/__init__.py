@@ -19,6 +19,7 @@ from parkube.controlplane.controllers.endpoints.apiserver import ApiServerEndpoi
 from parkube.controlplane.controllers.endpoints.controller import EndpointsController
 from parkube.controlplane.controllers.endpoints.mirror import EndpointSliceMirroring
 from parkube.controlplane.controllers.expiry import Expiry
+from parkube.controlplane.controllers.flowschemas import FlowSchemaController
 from parkube.controlplane.controllers.garbage import GarbageCollector
 from parkube.controlplane.controllers.jobs.controller import JobController
 from parkube.controlplane.controllers.jobs.cronjobs import CronJobController
@@ -59,6 +60,7 @@ def controllers(
         NodeLifecycle(env, options), TaintEviction(env), NodeIpam(env, options), PodGc(env, options),
         GarbageCollector(env, options), CsrController(env, options), Expiry(env),
         DisruptionController(env), QuotaController(env, options), PolicyController(env),
+        FlowSchemaController(env),
         VolumeBinder(env), VolumeProtection(env), EphemeralVolumes(env), LocalPath(env, options),
     ]  # fmt: skip
 
