@@ -139,3 +139,19 @@ async def test_what_is_not_there_is_said(runtime: Runtime) -> None:
 def test_the_cleanup_leaves_no_process_behind() -> None:
     found = subprocess.run(["pgrep", "-f", "pkt-runtime-"], capture_output=True, text=True, check=False).stdout
     assert not found.strip()
+
+
+async def test_an_images_files_are_mounted_as_often_as_asked_for(runtime: Runtime, tmp_path: Path) -> None:
+    image = await runtime.image(IMAGE)
+    assert image is not None
+    one, other = tmp_path / "one", tmp_path / "other"
+    await runtime.mount_image(image.id, "contract/one", one)
+    await runtime.mount_image(image.id, "contract/other", other)
+    if not isinstance(runtime, HollowRuntime):
+        assert (one / "bin" / "busybox").stat().st_size == (other / "bin" / "busybox").stat().st_size > 0
+        with pytest.raises(OSError, match="Read-only file system"):
+            (one / "mine").touch()
+    await runtime.unmount_image("contract/one", one)
+    await runtime.unmount_image("contract/one", one)
+    await runtime.unmount_image("contract/other", other)
+    assert not one.exists() or not list(one.iterdir())

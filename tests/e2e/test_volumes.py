@@ -92,3 +92,12 @@ def test_what_a_pod_writes_its_successor_reads_and_the_directory_goes_with_the_c
     kube("delete", "pod", "second", "third", "--timeout=20s")
     kube("delete", "pvc", "kept", "--timeout=20s")
     until(lambda: not list(storage.iterdir()), 20, "a directory is still there")
+
+
+def test_an_images_files_are_a_volume(kube: Kubectl) -> None:
+    source = {"image": {"reference": IMAGE, "pullPolicy": "IfNotPresent"}}
+    kube.apply(pod("reader", "busybox ls /data/bin; busybox touch /data/x 2>&1", source))
+    kube("wait", "--for=condition=Ready", "pod/reader", "--timeout=20s")
+    kube.wait_for(lambda: "Read-only" in kube("logs", "reader"))
+    assert kube("logs", "reader").startswith("busybox\n")
+    kube("delete", "pod", "reader", "--timeout=20s")

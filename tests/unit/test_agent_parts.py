@@ -23,6 +23,7 @@ from parkube.nodeagent.probes.judge import Judge, Timing
 from parkube.nodeagent.runtime.containerd import ContainerdPaths, lacks_sys_resource, render_config
 from parkube.nodeagent.runtime.cri.messages import CODEC
 from parkube.nodeagent.runtime.cri.wire import Codec, WireError
+from parkube.nodeagent.runtime.hollow import HollowRuntime
 from parkube.nodeagent.runtime.pause import elf, image_tar
 from parkube.nodeagent.runtime.port import ExecResult
 from parkube.nodeagent.sync.images import credentials
@@ -122,7 +123,7 @@ def test_projected_files_come_from_every_source() -> None:
 
 
 def test_a_sub_path_never_leaves_its_volume(tmp_path: Path) -> None:
-    volumes = Volumes(tmp_path)
+    volumes = Volumes(tmp_path, HollowRuntime())
     pod: Obj = {"metadata": {"uid": "u"}, "spec": {"volumes": [{"name": "v", "emptyDir": {}}]}}
     (tmp_path / "u" / "volumes" / "v").mkdir(parents=True)
     (tmp_path / "u" / "volumes" / "v" / "out").symlink_to("/etc")

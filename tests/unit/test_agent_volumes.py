@@ -20,6 +20,7 @@ from parkube.kubeapi.claims import (
 )
 from parkube.kubeapi.client import EVENTS, NODES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS
 from parkube.kubeapi.errors import Forbidden, Obj
+from parkube.nodeagent.runtime.hollow import HollowRuntime
 from parkube.nodeagent.volumes.claims import persistent_volume, place
 from parkube.nodeagent.volumes.mounts import Volumes
 from parkube.nodeagent.volumes.project import MountFault
@@ -188,7 +189,9 @@ def test_a_claim_may_be_mounted_read_only_and_by_sub_path(tmp_path: Path) -> Non
     source = {"name": "v", "persistentVolumeClaim": {"claimName": "c", "readOnly": True}}
     body = {"metadata": {"uid": "u", "name": "p"}, "spec": {"volumes": [source]}}
     mounts = [{"name": "v", "mountPath": "/a"}, {"name": "v", "mountPath": "/b", "subPath": "in"}]
-    first, second, _ = Volumes(tmp_path / "pods").mounts(body, {"name": "c", "volumeMounts": mounts}, {})
+    first, second, _ = Volumes(tmp_path / "pods", HollowRuntime()).mounts(
+        body, {"name": "c", "volumeMounts": mounts}, {}
+    )
     assert (first.host_path, first.read_only) == (str(disk), True)
     assert second.host_path == str(disk / "in")
 

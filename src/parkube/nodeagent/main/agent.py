@@ -87,7 +87,7 @@ class Agent:
         prober = Prober(clock)
         self.directories = LocalDirectories(client, config.storage_dir)
         executor = Executor(
-            runtime, Volumes(config.pods_dir), references, Tokens(client, clock),
+            runtime, Volumes(config.pods_dir, runtime), references, Tokens(client, clock),
             Images(runtime, clock, lambda: not around.connected(), around.auths or {}), self.directories, self.state,
             Services(self.services.variables, self.services.known), clock, self._tell,
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
@@ -204,3 +205,10 @@ class HollowRuntime:
 
     async def remove_image(self, image_id: str) -> None:
         self._images = {name: info for name, info in self._images.items() if info.id != image_id}
+
+    async def mount_image(self, image_id: str, key: str, target: Path) -> None:
+        target.mkdir(parents=True, exist_ok=True)
+
+    async def unmount_image(self, key: str, target: Path) -> None:
+        with contextlib.suppress(OSError):
+            target.rmdir()

@@ -18,7 +18,7 @@ from parkube.nodeagent.plan.model import ContainerPhase, ContainerSpec, PodObser
 from parkube.nodeagent.probes.check import Target, http_get, port_number
 from parkube.nodeagent.runtime.port import ExecResult, NoSuchContainer, Runtime, RuntimeFault
 from parkube.nodeagent.sync.directories import LocalDirectories
-from parkube.nodeagent.sync.images import Images
+from parkube.nodeagent.sync.images import Images, Say
 from parkube.nodeagent.sync.node_facts import NodeState
 from parkube.nodeagent.sync.references import References
 from parkube.nodeagent.sync.tokens import Tokens
@@ -83,6 +83,7 @@ class Executor:
 
             for name in claimed(pod):
                 await self.directories.make(persistent_volume(name, lookup))
+            await self._image_volumes(pod)
             await self.volumes.prepare(
                 pod, lookup,
                 lambda audience, seconds: self.tokens.get(uid, audience, seconds),
@@ -96,14 +97,31 @@ class Executor:
         memory.volumes_ready, memory.volume_fault = True, ""
         return again
 
-    async def ensure_image(self, pod: Obj, container: Obj, memory: Memory) -> None:
-        """Bring the image; the outcome is in `memory.pulls`."""
+    async def _image_volumes(self, pod: Obj) -> None:
+        """Pull and mount what is not mounted yet."""
+        for volume in pod["spec"].get("volumes") or ():
+            source = volume.get("image")
+            if source is None or self.volumes.has_image(pod, volume):
+                continue
+            image = str(source.get("reference") or "")
+            policy = source.get("pullPolicy") or "IfNotPresent"
+            try:
+                image_id = await self.images.fetch(image, policy, self._pull_secrets(pod), self._say(pod))
+                await self.volumes.mount_image(pod, volume, image_id)
+            except (RuntimeFault, TimeoutError) as fault:
+                raise MountFault(f'failed to mount image "{image}" of volume "{volume["name"]}": {fault}') from fault
+
+    def _say(self, pod: Obj, container: str = "") -> Say:
+        return lambda kind, why, text: self.tell(pod, kind, why, text, container)
+
+    def _pull_secrets(self, pod: Obj) -> list[Obj]:
         namespace = pod["metadata"]["namespace"]
         names = [ref.get("name", "") for ref in pod["spec"].get("imagePullSecrets") or ()]
-        secrets = [s for s in (self.references.get("Secret", namespace, name) for name in names) if s]
-        await self.images.ensure(
-            container, memory, secrets, lambda kind, why, text: self.tell(pod, kind, why, text, container["name"])
-        )
+        return [s for s in (self.references.get("Secret", namespace, name) for name in names) if s]
+
+    async def ensure_image(self, pod: Obj, container: Obj, memory: Memory) -> None:
+        """Bring the image; the outcome is in `memory.pulls`."""
+        await self.images.ensure(container, memory, self._pull_secrets(pod), self._say(pod, container["name"]))
 
     # Sandboxes and containers
 
@@ -180,6 +198,7 @@ class Executor:
         image = await self.runtime.image(action.image_id)
         user = (image.uid, image.username) if image else (None, "")
         spec = build.container_spec(pod, container, action.attempt, action.image_id, user, env, mounts, facts)
+        spec = replace(spec, devices=tuple(self.volumes.devices(pod, container)))
         target = seen.latest(container.get("targetContainerName") or "")
         return spec if target is None else replace(spec, target_id=target.id)
 

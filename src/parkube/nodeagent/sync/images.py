@@ -34,23 +34,21 @@ class Images:
         before = memory.pulls.get(name)
         memory.pulls[name] = Pull(PullState.PULLING, reason=before.reason if before else "")
         try:
-            present = await self._runtime.image(image)
-            if present is not None and policy != "Always":
-                say("Normal", "Pulled", f'Container image "{image}" already present on machine')
-            elif policy == "Never":
-                raise ImageFault(
-                    f'Container image "{image}" is not present with pull policy of Never', "ErrImageNeverPull"
-                )
-            else:
-                present_id = await self._pull(image, secrets, say, present.id if present else "")
-                memory.pulls[name] = Pull(PullState.PRESENT, present_id)
-                memory.pull_backoffs.pop(name, None)
-                return
+            memory.pulls[name] = Pull(PullState.PRESENT, await self.fetch(image, policy, secrets, say))
         except (ImageFault, RuntimeFault) as fault:
             self._failed(name, image, memory, fault, say)
             return
-        memory.pulls[name] = Pull(PullState.PRESENT, present.id)
         memory.pull_backoffs.pop(name, None)
+
+    async def fetch(self, image: str, policy: str, secrets: list[Obj], say: Say) -> str:
+        """The id of the image, pulled where the policy demands it. Raises `ImageFault`, `RuntimeFault`."""
+        present = await self._runtime.image(image)
+        if present is not None and policy != "Always":
+            say("Normal", "Pulled", f'Container image "{image}" already present on machine')
+            return present.id
+        if policy == "Never":
+            raise ImageFault(f'Container image "{image}" is not present with pull policy of Never', "ErrImageNeverPull")
+        return await self._pull(image, secrets, say, present.id if present else "")
 
     def _failed(self, name: str, image: str, memory: Memory, fault: Exception, say: Say) -> None:
         reason = getattr(fault, "reason", "ErrImagePull")

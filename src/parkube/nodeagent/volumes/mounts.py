@@ -17,19 +17,21 @@ from parkube.kubeapi.errors import Obj
 from parkube.nodeagent.plan.environment import Lookup, expand
 from parkube.nodeagent.plan.model import Mount
 from parkube.nodeagent.plan.resources import amount
+from parkube.nodeagent.runtime.port import Runtime
 from parkube.nodeagent.volumes.atomic import File, write_files
 from parkube.nodeagent.volumes.claims import claim_name, persistent_volume, place
 from parkube.nodeagent.volumes.project import MountFault, TokenOf, volume_files
 
 _PROJECTED = ("configMap", "secret", "downwardAPI", "projected")
+_READ_ONLY = (*_PROJECTED, "image")
 _PROPAGATION = {"HostToContainer": 1, "Bidirectional": 2}
 
 
 class Volumes:
     """The volumes of all pods of a node."""
 
-    def __init__(self, pods_dir: Path) -> None:
-        self._root = pods_dir
+    def __init__(self, pods_dir: Path, runtime: Runtime) -> None:
+        self._root, self._runtime = pods_dir, runtime
 
     def folder(self, uid: str) -> Path:
         """All of one pod."""
@@ -39,7 +41,20 @@ class Volumes:
         """Where one volume is on the host."""
         if "hostPath" in volume:
             return Path(volume["hostPath"]["path"])
+        if "image" in volume:
+            return self.folder(uid) / "images" / str(volume["name"])
         return self.folder(uid) / "volumes" / str(volume["name"])
+
+    def has_image(self, pod: Obj, volume: Obj) -> bool:
+        """Whether an image volume is there already."""
+        uid = pod["metadata"]["uid"]
+        return os.path.ismount(self.path(uid, volume))
+
+    async def mount_image(self, pod: Obj, volume: Obj, image_id: str) -> None:
+        """Mount an image volume. Raises `RuntimeFault`."""
+        uid, name = pod["metadata"]["uid"], str(volume["name"])
+        where = self.path(uid, volume)
+        await self._runtime.mount_image(image_id, f"parkube/{uid}/{name}", where)
 
     async def prepare(
         self, pod: Obj, lookup: Lookup, token: TokenOf, facts: Mapping[str, str], allocatable: Mapping[str, str]
@@ -56,6 +71,8 @@ class Volumes:
                     write_files(where, _for_group(files, group))
                 elif "hostPath" in volume:
                     _host_path(where, str(volume["hostPath"].get("type") or ""))
+                elif "image" in volume:
+                    continue  # mounted already
                 elif "emptyDir" in volume:
                     await _empty_dir(where, volume["emptyDir"] or {}, group)
                 elif name := claim_name(pod, volume):
@@ -79,8 +96,10 @@ class Volumes:
             sub = entry.get("subPath") or expand(entry.get("subPathExpr") or "", env)
             if sub:
                 host = _sub_path(host, sub)
+            if entry.get("recursiveReadOnly") == "Enabled":
+                raise MountFault("the runtime does not support recursive read-only mounts")
             fixed = (volume.get("persistentVolumeClaim") or {}).get("readOnly")
-            read_only = bool(entry.get("readOnly") or fixed) or any(kind in volume for kind in _PROJECTED)
+            read_only = bool(entry.get("readOnly") or fixed) or any(kind in volume for kind in _READ_ONLY)
             result.append(
                 Mount(entry["mountPath"], str(host), read_only, _PROPAGATION.get(entry.get("mountPropagation", ""), 0))
             )
@@ -88,6 +107,17 @@ class Volumes:
         if all(mount.container_path != words for mount in result):
             result.append(Mount(words, str(self._termination_log(uid, container["name"]))))
         return result
+
+    def devices(self, pod: Obj, container: Obj) -> list[tuple[str, str, str]]:
+        """The block devices that the container gets: its path, the host's, and what it may do."""
+        uid = pod["metadata"]["uid"]
+        volumes = {v["name"]: v for v in pod["spec"].get("volumes") or ()}
+        found = []
+        for entry in container.get("volumeDevices") or ():
+            volume = volumes[entry["name"]]
+            fixed = (volume.get("persistentVolumeClaim") or {}).get("readOnly")
+            found.append((entry["devicePath"], str(self.path(uid, volume).resolve()), "r" if fixed else "mrw"))
+        return found
 
     def termination_message(self, uid: str, container: str) -> str:
         """What the container left as its last words; at most 4 KiB."""
@@ -116,6 +146,9 @@ class Volumes:
         folder = self.folder(uid)
         if not folder.exists():
             return
+        images = folder / "images"
+        for entry in list(images.iterdir()) if images.exists() else []:
+            await self._runtime.unmount_image(f"parkube/{uid}/{entry.name}", entry)
         volumes = folder / "volumes"
         for entry in list(volumes.iterdir()) if volumes.exists() else []:
             if os.path.ismount(entry):

@@ -89,6 +89,16 @@ def _mode_faults(spec: Obj, path: str) -> list[Cause]:
     return found + checks.one_of(spec.get("volumeMode"), f"{path}.volumeMode", ("Block", "Filesystem"))
 
 
+def claim_faults(spec: Obj, path: str) -> list[Cause]:
+    """Faults of a claim's spec by itself, wherever it is."""
+    found = _mode_faults(spec, path)
+    found += checks.label_selector(spec.get("selector") or {}, f"{path}.selector")
+    asked: Any = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
+    if asked is None:
+        return [*found, faults.required(f"{path}.resources[storage]")]
+    return found + quantity_faults({"storage": asked}, f"{path}.resources.requests")
+
+
 class ClaimStrategy(KindStrategy):
     """A request for storage; once made, it may only be bound and grow."""
 
@@ -112,15 +122,9 @@ class ClaimStrategy(KindStrategy):
         if subresource:
             return []
         spec = obj.get("spec") or {}
-        found = _mode_faults(spec, "spec")
-        found += checks.label_selector(spec.get("selector") or {}, "spec.selector")
-        asked: Any = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
-        if asked is None:
-            found.append(faults.required("spec.resources[storage]"))
-        else:
-            found += quantity_faults({"storage": asked}, "spec.resources.requests")
+        found = claim_faults(spec, "spec")
         if old is not None and not found:
-            found += _claim_changes(obj, old, asked)
+            found += _claim_changes(obj, old, spec["resources"]["requests"]["storage"])
         return found
 
 

@@ -41,12 +41,19 @@ class UnixChannel:
         self._channel.close()
 
     async def call(
-        self, path: str, request_type: str, request: Message, reply_type: str = "Empty", *, timeout_s: float = 120.0
+        self,
+        path: str,
+        request_type: str,
+        request: Message,
+        reply_type: str = "Empty",
+        *,
+        timeout_s: float = 120.0,
+        metadata: dict[str, str] | None = None,
     ) -> Message:
         """One request and its answer. Raises `RuntimeFault`, `NoSuchContainer`, `TimeoutError`."""
         method: Any = UnaryUnaryMethod(self._channel, path, cast(Any, request_type), cast(Any, reply_type))
         try:
-            return cast(Message, await method(request, timeout=timeout_s))
+            return cast(Message, await method(request, timeout=timeout_s, metadata=metadata))
         except GRPCError as error:
             raise self._fault(error, path) from error
         except (OSError, ProtocolError, StreamTerminatedError, WireError) as error:

@@ -1,7 +1,7 @@
-"""Field numbers of the CRI v1 messages that the agent uses, and of containerd's event stream. Data only.
+"""Field numbers of the CRI v1 messages that the agent uses, and of containerd's events and snapshots. Data only.
 
-Sources: kubernetes/cri-api, pkg/apis/runtime/v1/api.proto; containerd, api/services/events/v1/events.proto and
-api/events/task.proto.
+Sources: kubernetes/cri-api, pkg/apis/runtime/v1/api.proto; containerd, api/services/events/v1/events.proto,
+api/events/task.proto, api/services/snapshots/v1/snapshots.proto and api/types/mount.proto.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from parkube.nodeagent.runtime.cri.wire import Codec
 
 RUNTIME, IMAGES = "/runtime.v1.RuntimeService/", "/runtime.v1.ImageService/"
 EVENTS = "/containerd.services.events.v1.Events/Subscribe"
+SNAPSHOTS = "/containerd.services.snapshots.v1.Snapshots/"
 
 CODEC = Codec({
     "Empty": "",
@@ -111,6 +112,10 @@ CODEC = Codec({
     "PullImageRequest": "image=1:ImageSpec auth=2:AuthConfig sandbox_config=3:PodSandboxConfig",
     "PullImageResponse": "image_ref=1:string",
     "RemoveImageRequest": "image=1:ImageSpec",
+    "SnapshotMount": "type=1:string source=2:string target=3:string options=4:*string",
+    "ViewSnapshotRequest": "snapshotter=1:string key=2:string parent=3:string labels=4:map",
+    "SnapshotRequest": "snapshotter=1:string key=2:string",
+    "MountsResponse": "mounts=1:*SnapshotMount",
     "SubscribeRequest": "filters=1:*string",
     "Any": "type_url=1:string value=2:bytes",
     "Envelope": "namespace=2:string topic=3:string event=4:Any",

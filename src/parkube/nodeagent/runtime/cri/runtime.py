@@ -22,6 +22,7 @@ from parkube.nodeagent.plan.names import ANNOTATION_HASH, LABEL_NAME, LABEL_NAME
 from parkube.nodeagent.runtime.cgroups import remove_pod_groups
 from parkube.nodeagent.runtime.cri.channel import UnixChannel
 from parkube.nodeagent.runtime.cri.convert import container_config, linux_resources, sandbox_config
+from parkube.nodeagent.runtime.cri.image_mounts import ImageMounts
 from parkube.nodeagent.runtime.cri.messages import CODEC, EVENTS, IMAGES, RUNTIME
 from parkube.nodeagent.runtime.cri.wire import Message, WireError
 from parkube.nodeagent.runtime.port import (
@@ -45,6 +46,7 @@ class CriRuntime:
     def __init__(self, socket: Path) -> None:
         self._socket = socket
         self._channel = UnixChannel(socket)
+        self._mounts = ImageMounts(self._channel)
         self._callbacks: list[Callable[[], None]] = []
         self._listener: asyncio.Task[None] | None = None
         self._statuses: dict[str, Container] = {}
@@ -328,6 +330,12 @@ class CriRuntime:
 
     async def remove_image(self, image_id: str) -> None:
         await self._channel.call(IMAGES + "RemoveImage", "RemoveImageRequest", {"image": {"image": image_id}})
+
+    async def mount_image(self, image_id: str, key: str, target: Path) -> None:
+        await self._mounts.mount(image_id, key, target)
+
+    async def unmount_image(self, key: str, target: Path) -> None:
+        await self._mounts.unmount(key, target)
 
 
 def _pod(found: dict[str, PodObserved], labels: dict[str, str]) -> PodObserved:

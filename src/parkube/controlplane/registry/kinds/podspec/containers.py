@@ -49,6 +49,14 @@ def container_faults(
         found += _env_from(container["envFrom"], f"{path}.envFrom")
     if container.get("volumeMounts"):
         found += _mounts(container["volumeMounts"], f"{path}.volumeMounts", volumes)
+        privileged = (container.get("securityContext") or {}).get("privileged")
+        for at, mount in enumerate(container["volumeMounts"]):
+            if mount.get("mountPropagation") == "Bidirectional" and not privileged:
+                words = "Bidirectional mount propagation is available only to privileged containers"
+                found.append(faults.forbidden(f"{path}.volumeMounts[{at}].mountPropagation", words))
+    if container.get("volumeDevices"):
+        mounts = container.get("volumeMounts") or []
+        found += _devices(container["volumeDevices"], f"{path}.volumeDevices", volumes, mounts)
     if container.get("resources"):
         found += resource_faults(container["resources"], f"{path}.resources")
     if container.get("securityContext"):
@@ -157,6 +165,46 @@ def _mounts(mounts: list[Obj], path: str, volumes: dict[str, Obj]) -> list[Cause
             found += checks.relative_path(mount["subPath"], f"{here}.subPath")
             if mount.get("subPathExpr"):
                 found.append(faults.invalid(f"{here}.subPathExpr", mount["subPathExpr"], "subPathExpr and subPath are mutually exclusive"))  # noqa: E501  # fmt: skip
+        found += _mount_modes(mount, here)
+    return found
+
+
+def _mount_modes(mount: Obj, path: str) -> list[Cause]:
+    """How mounts below it are seen, and whether they are read-only too."""
+    propagation, recursive = mount.get("mountPropagation"), mount.get("recursiveReadOnly")
+    found: list[Cause] = []
+    here = f"{path}.recursiveReadOnly"
+    if propagation is not None:
+        known = ("Bidirectional", "HostToContainer", "None")
+        found += checks.one_of(propagation, f"{path}.mountPropagation", known)
+    if recursive is not None:
+        found += checks.one_of(recursive, here, ("Disabled", "Enabled", "IfPossible"))
+    if recursive in ("Enabled", "IfPossible"):
+        if not mount.get("readOnly"):
+            found.append(faults.forbidden(here, "may only be specified when readOnly is true"))
+        if propagation not in (None, "None"):
+            words = "may only be specified when mountPropagation is None or not specified"
+            found.append(faults.forbidden(here, words))
+    return found
+
+
+def _devices(devices: list[Obj], path: str, volumes: dict[str, Obj], mounts: list[Obj]) -> list[Cause]:
+    found: list[Cause] = []
+    mounted, places = {m.get("name") for m in mounts}, {m.get("mountPath") for m in mounts}
+    for at, device in enumerate(devices):
+        here, name, place = f"{path}[{at}]", device.get("name"), device.get("devicePath")
+        if name not in volumes:
+            found.append(faults.not_found(f"{here}.name", name))
+        elif not {"persistentVolumeClaim", "ephemeral"} & volumes[name].keys():
+            words = "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode"
+            found.append(faults.invalid(f"{here}.name", name, words))
+        if not place:
+            found.append(faults.required(f"{here}.devicePath"))
+        if name in mounted:
+            found.append(faults.invalid(f"{here}.name", name, "must not already exist in volumeMounts"))
+        if place in places:
+            words = "must not already exist as a path in volumeMounts"
+            found.append(faults.invalid(f"{here}.devicePath", place, words))
     return found
 
 

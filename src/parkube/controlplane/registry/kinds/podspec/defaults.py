@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from parkube.controlplane.registry.kinds.base import fill
+from parkube.controlplane.registry.kinds.base import child, fill
 from parkube.kubeapi import quantities
 from parkube.kubeapi.errors import Obj
 
@@ -127,6 +127,11 @@ def _volume(volume: Obj) -> None:
                     _projection(part)
     if volume.get("hostPath") is not None:
         fill(volume["hostPath"], HOST_PATH)
+    if volume.get("image") is not None:
+        fill(volume["image"], {"pullPolicy": pull_policy(volume["image"].get("reference") or "")})
+    template = (volume.get("ephemeral") or {}).get("volumeClaimTemplate")
+    if template is not None:
+        fill(child(template, "spec"), {"volumeMode": "Filesystem"})
 
 
 def _projection(part: Obj) -> None:

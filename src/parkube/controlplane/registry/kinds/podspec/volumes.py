@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from parkube.controlplane.registry.kinds import checks, faults
+from parkube.controlplane.registry.kinds.volumes import claim_faults
 from parkube.kubeapi.errors import Cause, Obj
 
 _HOST_PATH = frozenset((
@@ -118,7 +119,24 @@ def _projection(kind: str, source: Obj, path: str) -> list[Cause]:
     return found
 
 
+def _image(source: Obj, path: str) -> list[Cause]:
+    return checks.one_of(source.get("pullPolicy"), f"{path}.pullPolicy", ("Always", "IfNotPresent", "Never"))
+
+
+def _claim(source: Obj, path: str) -> list[Cause]:
+    return [] if source.get("claimName") else [faults.required(f"{path}.claimName")]
+
+
+def _ephemeral(source: Obj, path: str) -> list[Cause]:
+    here = f"{path}.volumeClaimTemplate"
+    template = source.get("volumeClaimTemplate")
+    if template is None:
+        return [faults.required(here)]
+    return claim_faults(template.get("spec") or {}, f"{here}.spec")
+
+
 _SOURCES: dict[str, Callable[[Obj, str], list[Cause]]] = {
     "secret": _secret, "configMap": _config_map, "downwardAPI": _downward, "hostPath": _host_path,
-    "emptyDir": _empty_dir, "projected": _projected,
+    "emptyDir": _empty_dir, "projected": _projected, "image": _image, "persistentVolumeClaim": _claim,
+    "ephemeral": _ephemeral,
 }  # fmt: skip
