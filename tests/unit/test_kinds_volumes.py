@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from parkube.kubeapi.client import PODS
+from parkube.kubeapi.client import PERSISTENTVOLUMES, PODS
 from parkube.kubeapi.errors import Obj
 from tests.unit.test_kinds import made, pod_spec
 
@@ -84,3 +84,9 @@ def test_devices() -> None:
         f'{here}[1].name: Invalid value: "e": {only}', f"{here}[1].devicePath: Required value",
         f'{here}[2].name: Not found: "no"',
     ]  # fmt: skip
+
+
+def test_a_local_volume_says_on_which_nodes_it_is() -> None:
+    spec = {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "local": {"path": "/srv/disk"}}
+    _, found = made(PERSISTENTVOLUMES, {"spec": spec})
+    assert found == ["spec.nodeAffinity: Required value: Local volume requires node affinity"]

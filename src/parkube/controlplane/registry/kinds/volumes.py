@@ -57,6 +57,8 @@ class VolumeStrategy(KindStrategy):
             found.append(faults.required("spec", "must specify a volume type"))
         for extra in sources[1:]:
             found.append(faults.forbidden(f"spec.{extra}", "may not specify more than 1 volume type"))
+        if sources == ["local"] and not spec.get("nodeAffinity"):
+            found.append(faults.required("spec.nodeAffinity", "Local volume requires node affinity"))
         policies = ("Retain", "Delete", "Recycle")
         policy = spec.get("persistentVolumeReclaimPolicy")
         found += checks.one_of(policy, "spec.persistentVolumeReclaimPolicy", policies)
