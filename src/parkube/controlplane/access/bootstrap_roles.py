@@ -143,6 +143,17 @@ ROLES: dict[str, list[Rule]] = {
         _rule(("create",), "coordination.k8s.io", "leases"),
         _rule(("get", "list", "update", "watch"), "coordination.k8s.io", "leases", "kube-scheduler"),
     ],
+    "system:volume-scheduler": [
+        _rule(("patch", "update", *_READ), "core", "persistentvolumeclaims persistentvolumes"),
+        _rule(_READ, "storage.k8s.io", "storageclasses"),
+    ],
+    "system:persistent-volume-provisioner": [
+        _rule(("create", "delete", *_READ), "core", "persistentvolumes"),
+        _rule(("update", *_READ), "core", "persistentvolumeclaims"),
+        _rule(_READ, "storage.k8s.io", "storageclasses"),
+        _rule(("watch",), "core", "events"),
+        _rule(("create", "patch", "update"), "core events.k8s.io", "events"),
+    ],
     "system:kube-controller-manager": [
         _rule(("*",), "*", "*"),
     ],
@@ -180,6 +191,7 @@ BINDINGS: dict[str, tuple[tuple[str, str], ...]] = {
     "system:service-account-issuer-discovery": (("Group", "system:serviceaccounts"),),
     "system:node-proxier": (("User", "system:kube-proxy"),),
     "system:kube-scheduler": (("User", "system:kube-scheduler"),),
+    "system:volume-scheduler": (("User", "system:kube-scheduler"),),
     "system:kube-controller-manager": (("User", "system:kube-controller-manager"),),
     "system:node": (),  # the node authorizer stands in for it
 }
