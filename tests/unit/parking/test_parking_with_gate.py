@@ -3,77 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import uvicorn
 
-from parkube.parking.gate.app import Garage
-from parkube.parking.gate.config import parse
-from parkube.parking.gate.devices.simulated import SimulatedRelay, SimulatedScanner
-from parkube.parking.gate.journal import Journal
-from parkube.parking.gate.lane import Lane
-from parkube.parking.gate.link import Link
-from parkube.parking.gate.main import check_signature
+from tests.fakes.linked_garage import LinkedGarage
 from tests.fakes.parking import OPERATOR, World, ok
 
 
-class Place:
-    """One garage's app, its relay, and its link that can be cut."""
+class Place(LinkedGarage):
+    """A garage of a platform in this process."""
 
     def __init__(self, world: World, token: str, port: int, folder: Path) -> None:
-        board = {"address": "127.0.0.1", "port": 5020}
-        gates = [
-            {"name": "entry", "direction": "in", "relay": {**board, "coil": 0, "pulseMs": 50}},
-            {"name": "exit", "direction": "out", "relay": {**board, "coil": 1, "pulseMs": 50}},
-        ]
-        config = parse(
-            {
-                "garage": "nl-test",
-                "platformUrl": f"http://127.0.0.1:{port}",
-                "dataDir": str(folder),
-                "gates": gates,
-                "testCoil": {**board, "coil": 7},
-            },
-            token,
-        )
-
-        def clock() -> float:
-            return world.clock.now.timestamp()
-
-        self.world, self.relay = world, SimulatedRelay()
-        lane = Lane("nl-test", {"entry": "in", "exit": "out"}, check_signature)
-        scanners = {"entry": SimulatedScanner(), "exit": SimulatedScanner()}
-        relays = {"entry": self.relay, "exit": self.relay}
-        self.garage = Garage(
-            config, lane, Journal(folder / "journal.sqlite", clock), relays, self.relay, scanners, clock=clock
-        )
-        self.garage.start()
-        self.link = Link(self.garage, "boot", clock=clock, log=lambda _: None)
+        super().__init__("nl-test", token, port, folder, lambda: world.clock.now.timestamp())
+        self.world = world
 
     @asynccontextmanager
     async def linked(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.link.run())
-        try:
-            async with asyncio.timeout(10):
-                while self.world.platform.links.get("nl-test") is None or not self.link.connected:
-                    await asyncio.sleep(0.005)
+        async with super().linked():
+            await self._until(lambda: self.world.platform.links.get("nl-test") is not None and self.link.connected)
             yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-            async with asyncio.timeout(10):
-                while self.world.platform.links.get("nl-test") is not None:
-                    await asyncio.sleep(0.005)
+        await self._until(lambda: self.world.platform.links.get("nl-test") is None)
 
     async def all_sent(self) -> None:
+        await self._until(lambda: self.told)
+
+    async def _until(self, done: Callable[[], bool]) -> None:
         async with asyncio.timeout(10):
-            while self.garage.journal.acked_seq < self.garage.journal.last_seq:
+            while not done():
                 await asyncio.sleep(0.005)
 
 
@@ -88,7 +49,7 @@ async def place(world: World, tmp_path: Path) -> AsyncIterator[Place]:
     folder.mkdir()
     made = Place(world, token, listener.getsockname()[1], folder)
     yield made
-    await made.relay.close()
+    await made.close()
     server.should_exit = True
     await task
 

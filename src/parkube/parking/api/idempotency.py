@@ -21,7 +21,7 @@ from parkube.parking.services.platform import Platform
 from parkube.parking.services.ports_people import Kept
 
 MOST_KEY: Final = 128
-_GIVEN_UP_AFTER: Final = timedelta(minutes=2)
+_GIVEN_UP_AFTER: Final = timedelta(seconds=30)  # its process is dead; were it only slow, locks and order keys hold
 _NOT_FOR: Final = ("/api/v1/provider/", "/api/v1/driver/login")
 _BY_ITSELF: Final = ("/api/v1/driver/bookings",)  # a booking knows its own key, for longer than an answer is kept
 _NOT_KEPT: Final = (401, 403, 429)  # about who asks and how often, not about what was asked
