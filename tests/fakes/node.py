@@ -14,6 +14,7 @@ from parkube.nodeagent.main.agent import Agent, Surroundings
 from parkube.nodeagent.main.config import AgentConfig
 from parkube.nodeagent.main.hollow import MACHINE
 from parkube.nodeagent.network.rules import Backend, Rules
+from parkube.nodeagent.plan.pressure import Signals
 from parkube.nodeagent.runtime.hollow import HollowRuntime
 from tests.fakes.client import FakeClient
 from tests.fakes.virtual_time import clock
@@ -48,6 +49,7 @@ class Edge:
         self.runtime = HollowRuntime(clock)
         self.rules: list[Rules] = []
         self.connected = True
+        self.signals = Signals(8 << 30, 90 << 30, 100 << 30)
         self._folder = folder
 
     def agent(self) -> Agent:
@@ -61,6 +63,7 @@ class Edge:
             client=self.client, runtime=self.runtime, connected=lambda: self.connected,
             api_server=lambda: Backend("192.0.2.9", 6443), apply=apply, host_ips=("192.0.2.1",),
             pod_cidr="10.42.1.0/24", service_cidr="10.43.0.0/16", clock=clock, machine=MACHINE,
+            signals=lambda: self.signals,
         ))  # fmt: skip
 
     @contextlib.asynccontextmanager

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from parkube.controlplane.tunnel.relay import fetch, pass_through
 from parkube.kubeapi.errors import BadRequest, NotFound
-from parkube.kubeapi.splice import Splice
 from parkube.nodeagent.plan.model import Container, ContainerPhase
 from parkube.nodeagent.streams import StreamServer, websocket
 from parkube.nodeagent.streams.logs import LogOptions, format_line, read_log, tail_offset
 from parkube.nodeagent.streams.server import log_options
-from parkube.nodeagent.streams.spdy import Data, Session, dictionary
+from parkube.nodeagent.streams.spdy import Data, Session
+from parkube.nodeagent.sync.pages import Page
 from tests.fakes.cri_streaming import StreamingServer
 from tests.unit.test_mux import End, Pair
 
@@ -65,7 +65,7 @@ class Node:
 
     def __init__(self, box: Box) -> None:
         self.pair = Pair()
-        self.pair.left._accept = StreamServer(box)
+        self.server = self.pair.left._accept = StreamServer(box)
 
     def open(self, node: str, protocol: asyncio.Protocol) -> Any:
         stream = self.pair.right.open(protocol)
@@ -182,6 +182,23 @@ async def test_logs_travel_to_the_api_server(tmp_path: Path) -> None:
     assert b"".join([chunk async for chunk in answer.chunks]) == (PLAIN * 2000)[:20000]
     with pytest.raises(NotFound, match='container "other" in pod "pod" is not there'):
         await fetch(node, "n", "/containerLogs/ns/pod/other")  # type: ignore[arg-type]
+    node.pump.cancel()
+
+
+async def test_what_the_agent_shows_of_itself_is_read_through_its_tunnel() -> None:
+    class Shows:
+        async def page(self, path: str) -> Page:
+            if path != "/pods":
+                raise NotFound("nothing there")
+            return Page("application/json", b"{}")
+
+    node = Node(Box(""))
+    node.server.pages = Shows()
+    answer = await fetch(node, "n", "/pods?x=1")  # type: ignore[arg-type]
+    assert answer.chunks is not None
+    assert (answer.content_type, b"".join([c async for c in answer.chunks])) == (b"application/json", b"{}")
+    with pytest.raises(NotFound, match="nothing there"):
+        await fetch(node, "n", "/secrets")  # type: ignore[arg-type]
     node.pump.cancel()
 
 
@@ -458,40 +475,3 @@ async def test_a_runtime_that_refuses_is_quoted() -> None:
     assert b"the runtime refuses the stream: token expired" in client.got
     pump.cancel()
     node.pump.cancel()
-
-
-# -- the framings
-
-
-def test_the_dictionary_is_the_published_one() -> None:
-    import zlib
-
-    assert (len(dictionary()), zlib.adler32(dictionary())) == (1423, 0xE3C6A7C2)
-
-
-@given(st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=70000)), max_size=4), st.integers(1, 999))
-def test_websocket_messages_survive_any_cut(messages: list[tuple[int, bytes]], cut: int) -> None:
-    def client_frame(opcode: int, payload: bytes) -> bytes:
-        plain = websocket.frame(opcode, payload)
-        at = len(plain) - len(payload)
-        return bytes((plain[0], plain[1] | 0x80)) + plain[2:at] + b"\0\0\0\0" + payload
-
-    wire = b"".join(client_frame(*message) for message in messages)
-    reader = websocket.Reader()
-    got = [m for i in range(0, len(wire), cut * 50) for m in reader.feed(wire[i : i + cut * 50])]
-    assert [tuple(m) for m in got] == messages
-
-
-async def test_splice_waits_for_the_slower_side() -> None:
-    one, two = Splice(), Splice()
-    pair = Pair()
-    pair.left.open(one)
-    one.data_received(b"early")
-    one.join(two)
-    pair.left.open(two)
-    await pair.settle()
-    assert [bytes(end.got) for end in pair.accepted] == [b"", b"early"]
-    assert pair.accepted[0].stream is not None
-    one.eof_received()
-    await pair.settle()
-    assert pair.accepted[1].eof

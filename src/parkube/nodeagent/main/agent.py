@@ -20,15 +20,18 @@ from parkube.nodeagent.main.config import AgentConfig
 from parkube.nodeagent.network.cni import BRIDGE
 from parkube.nodeagent.network.rules import Backend, Rules
 from parkube.nodeagent.plan.build import NodeFacts
+from parkube.nodeagent.plan.pressure import Signals
 from parkube.nodeagent.probes.prober import Prober
 from parkube.nodeagent.runtime.port import Runtime
 from parkube.nodeagent.sync.directories import LocalDirectories
+from parkube.nodeagent.sync.eviction import Evictor
 from parkube.nodeagent.sync.executor import Executor, Services
 from parkube.nodeagent.sync.images import Images
 from parkube.nodeagent.sync.manager import Pods
 from parkube.nodeagent.sync.node import Node, NodeSettings
 from parkube.nodeagent.sync.node_facts import NodeState, resolver
 from parkube.nodeagent.sync.node_object import Machine, read_machine, resources
+from parkube.nodeagent.sync.pages import Pages
 from parkube.nodeagent.sync.references import References
 from parkube.nodeagent.sync.services import ServiceView, Site
 from parkube.nodeagent.sync.tokens import Tokens
@@ -53,6 +56,7 @@ class Surroundings:
     slices: bool = True  # whether Services reach backends on other nodes
     clock: Callable[[], float] = time.time
     machine: Machine | None = None
+    signals: Callable[[], Signals] | None = None  # the node's memory and disk; None: never short of either
     auths: dict[str, dict[str, str]] | None = None  # logins by registry host
 
 
@@ -60,6 +64,7 @@ class Agent:
     """Its parts, and `run`."""
 
     def __init__(self, config: AgentConfig, around: Surroundings, *, checkpoint: Checkpoint | None = None) -> None:
+        self._around = around
         machine = around.machine or read_machine(config.data_dir)
         clock, client, runtime = around.clock, around.client, around.runtime
         checkpoint = checkpoint or Checkpoint(config.checkpoint_dir)
@@ -99,7 +104,21 @@ class Agent:
             config.node_name, config.node_labels, config.node_taints, config.max_pods, config.node_external_ip,
             config.lease_seconds, config.lease_interval_s, {LOCAL_STORAGE_PATH: str(config.storage_dir)},
         )  # fmt: skip
-        self.node = Node(client, settings, machine, runtime, lambda: self.state.host_ips, clock)
+        self.node = Node(client, settings, machine, runtime, self.state, clock)
+        self.evictor = (
+            Evictor(runtime, self.pods, self.state, around.signals, self.node.hurry, clock) if around.signals else None
+        )
+
+    def pages(self) -> Pages:
+        """What the agent shows of itself."""
+        facts, around = self.state.facts, self._around
+        settings = {
+            "kind": "KubeletConfiguration", "apiVersion": "kubelet.config.k8s.io/v1beta1",
+            "clusterDomain": facts.cluster_domain, "clusterDNS": list(facts.cluster_dns),
+            "maxPods": int(self.state.allocatable.get("pods", 0)), "cgroupDriver": "cgroupfs",
+        }  # fmt: skip
+        signals = around.signals or (lambda: Signals(facts.memory_bytes, 0, 0))
+        return Pages(facts.name, self._pairs, around.runtime, signals, facts.memory_bytes, settings, around.clock)
 
     def _pairs(self) -> Iterator[tuple[Obj, Obj]]:
         for worker in self.pods:
@@ -122,3 +141,5 @@ class Agent:
             group.create_task(self.services.run())
             group.create_task(self.pods.run())
             group.create_task(self.directories.run())
+            if self.evictor is not None:
+                group.create_task(self.evictor.run())

@@ -82,7 +82,8 @@ class Crowd:
                 password_file=config.data_dir / "password",
             ))  # fmt: skip
         runtime = self.runtimes[name] = HollowRuntime(third=len(self.runtimes))
-        uplink = Uplink(config.server, identity, StreamServer(runtime))
+        streams = StreamServer(runtime)
+        uplink = Uplink(config.server, identity, streams)
         client = self._client(uplink.dial)
 
         async def apply(rules: Rules) -> None:
@@ -97,6 +98,7 @@ class Crowd:
             service_cidr=config.service_cidr, slices=False, machine=MACHINE,
         )  # fmt: skip
         agent = self.agents[name] = Agent(config, around, checkpoint=Checkpoint(config.checkpoint_dir))
+        streams.pages = agent.pages()
         uplink.on_change(agent.reconnected)
         group.create_task(uplink.run())
         await uplink.wait_connected()

@@ -37,6 +37,7 @@ from parkube.nodeagent.runtime.cri.channel import answers
 from parkube.nodeagent.runtime.cri.runtime import CriRuntime
 from parkube.nodeagent.runtime.port import RuntimeFault
 from parkube.nodeagent.streams import StreamServer
+from parkube.nodeagent.sync.eviction import read_signals
 from parkube.nodeagent.sync.peers import PodNetwork
 
 log = logging.getLogger(__name__)
@@ -112,11 +113,13 @@ async def _run(config: AgentConfig, identity: Identity) -> None:
         auths = write_registries(config, port)
         runtime = await machine.start_runtime(config)
         stack.push_async_callback(runtime.close)
-        uplink_streams.ready(StreamServer(runtime))
+        streams = StreamServer(runtime)
+        uplink_streams.ready(streams)
         client = RemoteClient(uplink.dial, user_agent=f"parkube-agent/{config.node_name}")
         stack.push_async_callback(client.close)
         around = await _surroundings(config, identity, uplink, client, runtime, checkpoint, auths)
         agent = Agent(config, around, checkpoint=checkpoint)
+        streams.pages = agent.pages()
         uplink.on_change(agent.reconnected)
         await stack.enter_async_context(_background(_renewing(config, identity, uplink)))
         await stack.enter_async_context(_background(_rotating(config, runtime)))
@@ -152,6 +155,8 @@ async def _with_network(
         group.create_task(agent.services.run())
         group.create_task(agent.pods.run())
         group.create_task(agent.directories.run())
+        if agent.evictor is not None:
+            group.create_task(agent.evictor.run())
 
 
 def _names(config: AgentConfig, around: Surroundings, agent: Agent) -> Answer:
@@ -204,6 +209,7 @@ async def _surroundings(
         service_cidr=_setting(identity, config, "service_cidr"), auths=auths,
         cluster_cidr=_setting(identity, config, "cluster_cidr"),
         cluster_domain=_setting(identity, config, "cluster_domain"),
+        signals=lambda: read_signals(config.data_dir),
         own_ips=tuple(ip for ip in (_setting(identity, config, "cluster_dns"),) if ip),
     )  # fmt: skip
 

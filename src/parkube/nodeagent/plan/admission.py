@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from parkube.kubeapi.errors import Obj
 from parkube.nodeagent.plan import pods
+from parkube.nodeagent.plan.pressure import refused_under
 from parkube.nodeagent.plan.resources import amount, pod_requests
 
 Refusal = tuple[str, str]  # reason, message
@@ -24,10 +25,15 @@ SAFE_SYSCTLS: Mapping[str, str] = {
 }  # fmt: skip
 
 
-def refusal(pod: Obj, others: Sequence[Obj], allocatable: Mapping[str, str]) -> Refusal | None:
+def refusal(
+    pod: Obj, others: Sequence[Obj], allocatable: Mapping[str, str], pressures: Iterable[str] = ()
+) -> Refusal | None:
     """Why the node does not take this pod beside the others that it has; None when it does."""
     spec = pod["spec"]
     security = spec.get("securityContext") or {}
+    pressure = refused_under(pod, pressures)
+    if pressure:
+        return "Evicted", f"The node had condition: [{pressure}]. "
     if (spec.get("os") or {}).get("name", "linux") != "linux":
         return "PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS"
     if security.get("supplementalGroupsPolicy") == "Strict":

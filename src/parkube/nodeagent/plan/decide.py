@@ -243,10 +243,9 @@ def _stop(pod: Obj, seen: PodObserved | None, memory: Memory, decision: Decision
     running = {c.name: c for c in seen.containers if c.phase in _ALIVE} if seen else {}
     sidecars = [c["name"] for c in reversed(pods.init_containers(pod)) if c["name"] in running]
     main = [name for name in running if name not in sidecars]
+    grace = pods.grace_seconds(pod) if memory.grace_s is None else min(memory.grace_s, pods.grace_seconds(pod))
     for name in main or sidecars[:1]:
-        decision.actions.append(
-            KillContainer(name, running[name].id, pods.grace_seconds(pod), f"Stopping container {name}")
-        )
+        decision.actions.append(KillContainer(name, running[name].id, grace, f"Stopping container {name}"))
     if running:
         return
     if not memory.stopped:

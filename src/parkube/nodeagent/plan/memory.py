@@ -58,6 +58,7 @@ class Memory:
     sandbox_fault: str = ""
     sandbox_retry_at: float = 0.0
     rejected: tuple[str, str] | None = None  # reason and message: never to be run
+    grace_s: float | None = None  # in place of the pod's own, once it is evicted
     admitted: bool = False  # the node has taken it
     resize_hold: tuple[str, str] | None = None  # Infeasible or Deferred, and why: other resources are not given
     pulls: dict[str, Pull] = field(default_factory=dict)  # by container

@@ -121,6 +121,19 @@ class Mount:
     propagation: int = 0
 
 
+class Usage(NamedTuple):
+    """What a running container uses. Nanoseconds, bytes, Unix seconds."""
+
+    container_id: str
+    at: float = 0.0
+    cpu_ns: int = 0  # all its life
+    memory_working_set: int = 0
+    memory_usage: int = 0
+    memory_rss: int = 0
+    disk: int = 0  # of its writable layer
+    inodes: int = 0
+
+
 class Amounts(NamedTuple):
     """What a container's resources come to for the runtime: shares, microseconds, bytes; 0: none."""
 

@@ -183,7 +183,7 @@ def _terminated(container: Container) -> Obj:
 def _phase(pod: Obj, seen: PodObserved | None, init: list[Obj], main: list[Obj], memory: Memory) -> str:
     if pods.is_terminal(pod):
         return str(pod["status"]["phase"])
-    if memory.rejected:
+    if memory.rejected and not any("running" in s["state"] for s in [*init, *main]):
         return "Failed"
     ends = [s["state"].get("terminated") or s["lastState"].get("terminated") for s in main]
     alive = any("running" in s["state"] for s in main)
@@ -241,6 +241,8 @@ def _conditions(
             mine["PodResizePending"] = (True, *memory.resize_hold)
         else:
             mine["PodResizeInProgress"] = (True, "", "")
+    if memory.rejected and memory.rejected[0] == "Evicted" and memory.admitted:
+        mine["DisruptionTarget"] = (True, "TerminationByKubelet", memory.rejected[1])
     before = {c["type"]: c for c in memory.status.get("conditions") or ()}
     conditions = [{**_condition(kind, *value, before.get(kind), now), **_observed(pod)} for kind, value in mine.items()]
     return conditions + [c for kind, c in known.items() if kind not in mine]

@@ -17,6 +17,7 @@ from parkube.nodeagent.plan.model import (
     PodObserved,
     Sandbox,
     SandboxSpec,
+    Usage,
 )
 from parkube.nodeagent.plan.names import ANNOTATION_HASH
 from parkube.nodeagent.runtime.port import (
@@ -47,6 +48,7 @@ class HollowRuntime:
         self._owner: dict[str, str] = {}  # container or sandbox id -> pod uid
         self._callbacks: list[Callable[[], None]] = []
         self.exec_results: dict[tuple[str, ...], ExecResult] = {}
+        self.usage: dict[str, Usage] = {}
         self.calls: list[str] = []
 
     async def start(self) -> None:
@@ -75,6 +77,9 @@ class HollowRuntime:
             for c in p.containers
             if not container or c.name == container
         ]
+
+    async def usages(self) -> list[Usage]:
+        return [self.usage.get(c.id, Usage(c.id)) for p in self._pods.values() for c in p.containers]
 
     # Sandboxes
 

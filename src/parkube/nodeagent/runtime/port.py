@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from parkube.nodeagent.plan.model import Amounts, Container, ContainerSpec, PodObserved, Sandbox, SandboxSpec
+from parkube.nodeagent.plan.model import Amounts, Container, ContainerSpec, PodObserved, Sandbox, SandboxSpec, Usage
 
 
 class RuntimeFault(Exception):
@@ -81,6 +81,10 @@ class Runtime(Protocol):
 
     async def containers(self, namespace: str, pod: str, container: str = "") -> list[Container]:
         """Containers of a pod by name, oldest attempt first, with `log_path` absolute; for logs, exec and attach."""
+        ...
+
+    async def usages(self) -> list[Usage]:
+        """What running containers use."""
         ...
 
     # Sandboxes

@@ -5,6 +5,7 @@
     POST /exec/<namespace>/<pod>/<container>?command&stdin&stdout&stderr&tty      (GET with WebSocket)
     POST /attach/<namespace>/<pod>/<container>?stdin&stdout&stderr&tty
     CONNECT <address>:<port>
+    GET  anything else: what `Pages` has there
 
 Only the API server can open streams, and it has asked its own access rules before.
 """
@@ -50,12 +51,31 @@ class Containers(Protocol):
     async def port_forward_url(self, sandbox_id: str, ports: Sequence[int]) -> str: ...
 
 
+class Shown(Protocol):
+    """A page."""
+
+    @property
+    def content_type(self) -> str: ...
+
+    @property
+    def body(self) -> bytes: ...
+
+
+class Pages(Protocol):
+    """What the agent shows of itself (`sync.pages` is one)."""
+
+    async def page(self, path: str) -> Shown:
+        """The page at a path. Raises `NotFound`."""
+        ...
+
+
 class StreamServer:
     """Makes the protocol for each stream: give the instance to `Uplink` as `serve`."""
 
     def __init__(self, containers: Containers, *, clock: Callable[[], float] = time.time) -> None:
         self.containers = containers
         self.clock = clock
+        self.pages: Pages | None = None
 
     def __call__(self) -> asyncio.Protocol:
         return _Request(self)
@@ -150,6 +170,8 @@ class _Request(asyncio.Protocol):
                 await self._forward(parts[1], parts[2], query)
             elif len(parts) == 4 and parts[0] in ("exec", "attach"):
                 await self._remote(parts[0], parts[1], parts[2], parts[3], query)
+            elif self._server.pages is not None and self._parser.get_method() in (b"GET", b"HEAD"):
+                self._send_page(await self._server.pages.page(unquote(path)))
             else:
                 raise NotFound(f"the agent serves nothing at {path}")
         except ApiError as exc:
@@ -167,6 +189,13 @@ class _Request(asyncio.Protocol):
         head = f"HTTP/1.1 {error.code} {error.reason}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
         self._transport.write(f"{head}\r\nConnection: close\r\n\r\n".encode() + body)
         self._transport.close()
+
+    def _send_page(self, page: Shown) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            head = f"HTTP/1.1 200 OK\r\nContent-Type: {page.content_type}\r\nContent-Length: {len(page.body)}"
+            body = b"" if self._parser.get_method() == b"HEAD" else page.body
+            self._transport.write(f"{head}\r\nConnection: close\r\n\r\n".encode() + body)
+            self._transport.close()
 
     async def _container(self, namespace: str, pod: str, name: str) -> list[Container]:
         found = await self._server.containers.containers(namespace, pod, name)

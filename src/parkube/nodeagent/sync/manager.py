@@ -91,12 +91,25 @@ class Pods:
 
     def others(self, uid: str) -> list[Obj]:
         """The pods that the node has taken, without that one, with the resources that they have."""
+        return [worker.allocated() for worker in self._active() if worker.desired.uid != uid]
+
+    def running(self) -> list[Obj]:
+        """The pods that the node has taken."""
+        return [worker.pod for worker in self._active()]
+
+    def _active(self) -> list[Worker]:
         return [
-            worker.allocated()
+            worker
             for worker in self
-            if worker.desired.uid != uid and worker.memory.admitted and not worker.memory.stopped
-            and not worker.memory.rejected and not is_terminal(worker.pod)
+            if worker.memory.admitted and not worker.memory.stopped and not worker.memory.rejected
+            and not is_terminal(worker.pod)
         ]  # fmt: skip
+
+    def evict(self, uid: str, message: str) -> None:
+        """End a pod because the node needs the room."""
+        worker = self.workers.get(uid)
+        if worker is not None:
+            worker.evict(message)
 
     def publish(self, desired: Desired, status: Obj) -> None:
         """Have a status written."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from parkube.kubeapi.client import LEASES, NODES, Client
 from parkube.kubeapi.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound, Obj
-from parkube.nodeagent.runtime.port import Runtime, RuntimeFault, RuntimeInfo
+from parkube.nodeagent.runtime.port import ImageInfo, Runtime, RuntimeFault, RuntimeInfo
+from parkube.nodeagent.sync.node_facts import NodeState
 from parkube.nodeagent.sync.node_object import Machine, conditions, labels, node_status, taints
 
 log = logging.getLogger(__name__)
@@ -52,10 +53,10 @@ class Node:
 
     def __init__(
         self, client: Client, settings: NodeSettings, machine: Machine, runtime: Runtime,
-        addresses: Callable[[], tuple[str, ...]], clock: Callable[[], float],
+        state: NodeState, clock: Callable[[], float],
     ) -> None:  # fmt: skip
         self._client, self._settings, self._machine, self._runtime = client, settings, machine, runtime
-        self._addresses, self._clock = addresses, clock
+        self._state, self._clock = state, clock
         self._known = _Known()
         self._hurry = asyncio.Event()
         self.registered = asyncio.Event()
@@ -144,11 +145,19 @@ class Node:
 
     async def _status(self) -> Obj:
         info, fault = await self._runtime_info()
-        ips = self._addresses()
+        ips = self._state.host_ips
         addresses = [("InternalIP", ip) for ip in ips]
         addresses += [("ExternalIP", self._settings.external_ip), ("Hostname", self._settings.name)]
-        found = conditions(info, fault, self._clock(), self._known.status.get("conditions") or ())
-        return node_status(self._machine, info, addresses, found, self._settings.max_pods)
+        before = self._known.status.get("conditions") or ()
+        found = conditions(info, fault, self._clock(), before, self._state.pressures)
+        images = await self._images() if info is not None else ()
+        return node_status(self._machine, info, addresses, found, self._settings.max_pods, images)
+
+    async def _images(self) -> Sequence[ImageInfo]:
+        try:
+            return await self._runtime.images()
+        except (RuntimeFault, TimeoutError, OSError):
+            return ()
 
     async def _report(self) -> None:
         status = await self._status()
@@ -197,7 +206,7 @@ def _steady(status: Obj) -> Obj:
     return {
         key: [{k: v for k, v in c.items() if "Time" not in k} for c in value] if key == "conditions" else value
         for key, value in status.items()
-        if key not in ("volumesInUse", "volumesAttached", "images")
+        if key not in ("volumesInUse", "volumesAttached")
     }
 
 

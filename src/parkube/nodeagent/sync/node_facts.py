@@ -16,6 +16,7 @@ class NodeState:
     facts: NodeFacts
     host_ips: tuple[str, ...]
     allocatable: Mapping[str, str] = field(default_factory=dict)
+    pressures: frozenset[str] = frozenset()  # the node's conditions of that kind
 
 
 def resolver(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:

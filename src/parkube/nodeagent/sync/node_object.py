@@ -7,15 +7,24 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from parkube.kubeapi.errors import Obj
+from parkube.nodeagent.plan.pressure import DISK, MEMORY
 from parkube.nodeagent.plan.status import rfc3339
-from parkube.nodeagent.runtime.port import RuntimeInfo
+from parkube.nodeagent.runtime.port import ImageInfo, RuntimeInfo
 
 VERSION = "v1.36.0+parkube1"
+_PRESSURES = {
+    (MEMORY, False): ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    (MEMORY, True): ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
+    (DISK, False): ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    (DISK, True): ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+}
+_HANDLER = {"recursiveReadOnlyMounts": False, "userNamespaces": False}
+_IMAGES = 50  # named in the status, the biggest first
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "armv6l": "arm"}
 
 
@@ -93,7 +102,9 @@ def resources(machine: Machine, max_pods: int) -> Obj:
     }
 
 
-def conditions(runtime: RuntimeInfo | None, fault: str, now: float, before: Sequence[Obj]) -> list[Obj]:
+def conditions(
+    runtime: RuntimeInfo | None, fault: str, now: float, before: Sequence[Obj], pressures: Iterable[str] = ()
+) -> list[Obj]:
     """The node's conditions; transition times are kept where nothing moved."""
     if runtime is None:
         ready = ("False", "KubeletNotReady", f"container runtime is down: {fault}"[:500])
@@ -102,8 +113,7 @@ def conditions(runtime: RuntimeInfo | None, fault: str, now: float, before: Sequ
     else:
         ready = ("True", "KubeletReady", "kubelet is posting ready status")
     wanted = [
-        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        *((kind, str(kind in pressures), *_PRESSURES[kind, kind in pressures]) for kind in (MEMORY, DISK)),
         ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
         ("Ready", *ready),
     ]
@@ -121,13 +131,17 @@ def conditions(runtime: RuntimeInfo | None, fault: str, now: float, before: Sequ
 
 def node_status(
     machine: Machine, runtime: RuntimeInfo | None, addresses: Sequence[tuple[str, str]], found: list[Obj],
-    max_pods: int,
+    max_pods: int, images: Sequence[ImageInfo] = (),
 ) -> Obj:  # fmt: skip
     """The whole NodeStatus."""
+    biggest = sorted(images, key=lambda image: (-image.size, image.id))[:_IMAGES]
     return {
         **resources(machine, max_pods),
         "addresses": [{"type": kind, "address": address} for kind, address in addresses if address],
         "conditions": found,
+        "images": [{"names": [*i.digests, *i.tags][:5], "sizeBytes": i.size} for i in biggest if i.digests or i.tags],
+        "runtimeHandlers": [{"name": name, "features": _HANDLER} for name in ("", "runc")],
+        "features": {"supplementalGroupsPolicy": False},
         "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
         "nodeInfo": {
             "machineID": machine.machine_id, "systemUUID": machine.machine_id, "bootID": machine.boot_id,

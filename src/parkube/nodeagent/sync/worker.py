@@ -31,6 +31,7 @@ from parkube.nodeagent.sync.last_words import end_of_log, fill
 
 log = logging.getLogger(__name__)
 _FAULT_RETRY_S = 2.0
+_EVICTION_GRACE_S = 1.0  # where there is no time for a pod's own
 _RESIZE_RETRY_S = 5.0  # others may have gone meanwhile
 _LONGEST_PAUSE_S = 600.0  # the clock may be set back meanwhile
 
@@ -173,7 +174,8 @@ class Worker:
             return
         over = pods.is_terminating(self.pod) or pods.is_terminal(self.pod)
         if seen is None and not memory.status.get("startTime") and not over:
-            why = refusal(self.pod, self._board.others(self.desired.uid), self._executor.node.allocatable)
+            node = self._executor.node
+            why = refusal(self.pod, self._board.others(self.desired.uid), node.allocatable, node.pressures)
             if why is not None:
                 memory.rejected = (why[0], f"Pod was rejected: {why[1]}")
                 self._executor.tell(self.pod, "Warning", *why, "")
@@ -189,6 +191,13 @@ class Worker:
             self._executor.tell(self.pod, "Warning", f"Resize{why[0]}", why[1], "")
         memory.resize_hold = why
         return self._clock() + _RESIZE_RETRY_S if why is not None and why[0] == "Deferred" else 0.0
+
+    def evict(self, message: str) -> None:
+        """The node needs the room: end it for good, quickly."""
+        if not self.memory.rejected:
+            self.memory.rejected, self.memory.grace_s = ("Evicted", message), _EVICTION_GRACE_S
+            self._executor.tell(self.pod, "Warning", "Evicted", message, "")
+            self.wake()
 
     def allocated(self) -> Obj:
         """The pod with the resources that it has."""

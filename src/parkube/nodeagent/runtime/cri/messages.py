@@ -93,6 +93,19 @@ CODEC = Codec({
         " annotations=13:map log_path=15:string"
     ),
     "ContainerStatusResponse": "status=1:ContainerStatus info=2:map",
+    "ListContainerStatsRequest": "",
+    "ListContainerStatsResponse": "stats=1:*ContainerStats",
+    "ContainerAttributes": "id=1:string metadata=2:ContainerMetadata labels=3:map annotations=4:map",
+    "UInt64Value": "value=1:int",
+    "CpuUsage": "timestamp=1:int usage_core_nano_seconds=2:UInt64Value usage_nano_cores=3:UInt64Value",
+    "MemoryUsage": (
+        "timestamp=1:int working_set_bytes=2:UInt64Value available_bytes=3:UInt64Value usage_bytes=4:UInt64Value"
+        " rss_bytes=5:UInt64Value page_faults=6:UInt64Value major_page_faults=7:UInt64Value"
+    ),
+    "FilesystemUsage": "timestamp=1:int used_bytes=3:UInt64Value inodes_used=4:UInt64Value",
+    "ContainerStats": (
+        "attributes=1:ContainerAttributes cpu=2:CpuUsage memory=3:MemoryUsage writable_layer=4:FilesystemUsage"
+    ),
     "ExecSyncRequest": "container_id=1:string cmd=2:*string timeout=3:int",
     "ExecSyncResponse": "stdout=1:bytes stderr=2:bytes exit_code=3:int",
     "ExecRequest": "container_id=1:string cmd=2:*string tty=3:bool stdin=4:bool stdout=5:bool stderr=6:bool",

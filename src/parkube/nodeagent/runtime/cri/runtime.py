@@ -17,6 +17,7 @@ from parkube.nodeagent.plan.model import (
     PodObserved,
     Sandbox,
     SandboxSpec,
+    Usage,
 )
 from parkube.nodeagent.plan.names import ANNOTATION_HASH, LABEL_NAME, LABEL_NAMESPACE, LABEL_UID
 from parkube.nodeagent.runtime.cgroups import remove_pod_groups
@@ -208,6 +209,10 @@ class CriRuntime:
             if not container or found.name == container
         ]
 
+    async def usages(self) -> list[Usage]:
+        reply = await self._list("ContainerStats")
+        return [_usage(item) for item in reply.get("stats", ())]
+
     # Sandboxes
 
     async def run_sandbox(self, spec: SandboxSpec) -> Sandbox:
@@ -343,6 +348,17 @@ def _pod(found: dict[str, PodObserved], labels: dict[str, str]) -> PodObserved:
     if uid not in found:
         found[uid] = PodObserved(uid, labels.get(LABEL_NAMESPACE, ""), labels.get(LABEL_NAME, ""))
     return found[uid]
+
+
+def _usage(item: Message) -> Usage:
+    def value(part: str, name: str) -> int:
+        return int(item.get(part, {}).get(name, {}).get("value", 0))
+
+    return Usage(
+        item.get("attributes", {}).get("id", ""), item.get("cpu", {}).get("timestamp", 0) / 1e9,
+        value("cpu", "usage_core_nano_seconds"), value("memory", "working_set_bytes"), value("memory", "usage_bytes"),
+        value("memory", "rss_bytes"), value("writable_layer", "used_bytes"), value("writable_layer", "inodes_used"),
+    )  # fmt: skip
 
 
 def _image(item: Message) -> ImageInfo:
