@@ -34,6 +34,7 @@ from parkube.nodeagent.sync.node_object import Machine, read_machine, resources
 from parkube.nodeagent.sync.pages import Pages
 from parkube.nodeagent.sync.references import References
 from parkube.nodeagent.sync.services import ServiceView, Site
+from parkube.nodeagent.sync.static import StaticPods
 from parkube.nodeagent.sync.tokens import Tokens
 from parkube.nodeagent.volumes.mounts import Volumes
 
@@ -96,9 +97,11 @@ class Agent:
             Images(runtime, clock, lambda: not around.connected(), around.auths or {}), self.directories, self.state,
             Services(self.services.variables, self.services.known), clock, self._tell,
         )  # fmt: skip
+        static = StaticPods(config.manifests_dir, config.node_name, client, lambda: self.node.uid, clock)
         self.pods = Pods(
-            client, config.node_name, runtime, executor, prober, checkpoint, self.recorder, clock, config.logs_dir
-        )
+            client, config.node_name, runtime, executor, prober, checkpoint, self.recorder, clock, config.logs_dir,
+            static,
+        )  # fmt: skip
         self.pods.on_change(self.services.moved)
         settings = NodeSettings(
             config.node_name, config.node_labels, config.node_taints, config.max_pods, config.node_external_ip,

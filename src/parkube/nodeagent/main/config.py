@@ -78,6 +78,11 @@ class AgentConfig:
         return self.agent_dir / "images"
 
     @property
+    def manifests_dir(self) -> Path:
+        """Manifests of static pods."""
+        return self.agent_dir / "pod-manifests"
+
+    @property
     def containerd_dir(self) -> Path:
         """Root, state, configuration, log and socket of the agent's own containerd."""
         return self.agent_dir / "containerd"

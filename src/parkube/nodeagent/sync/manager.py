@@ -26,6 +26,7 @@ from parkube.nodeagent.probes.prober import Prober
 from parkube.nodeagent.runtime.port import Runtime, RuntimeFault
 from parkube.nodeagent.sync.desired import Desired, restore
 from parkube.nodeagent.sync.executor import Executor
+from parkube.nodeagent.sync.static import StaticPods
 from parkube.nodeagent.sync.statuses import Statuses
 from parkube.nodeagent.sync.worker import Worker
 
@@ -41,11 +42,13 @@ class Pods:
 
     def __init__(
         self, client: Client, node: str, runtime: Runtime, executor: Executor, prober: Prober, checkpoint: Checkpoint,
-        recorder: Recorder, clock: Callable[[], float], logs_dir: Path,
+        recorder: Recorder, clock: Callable[[], float], logs_dir: Path, static: StaticPods,
     ) -> None:  # fmt: skip
         self._runtime, self._executor, self._prober, self._checkpoint = runtime, executor, prober, checkpoint
         self._recorder, self._clock, self._logs_dir = recorder, clock, logs_dir
         self.workers: dict[str, Worker] = {}
+        self._static = static
+        static.keep, static.drop, static.mirrored = self._want, self._unwanted, self._show_static
         self.statuses = Statuses(client)
         self.informer: Informer[Desired] = Informer(client, PODS, Desired, field_selector=f"spec.nodeName={node}")
         self._seen: dict[str, PodObserved] = {}
@@ -113,7 +116,15 @@ class Pods:
 
     def publish(self, desired: Desired, status: Obj) -> None:
         """Have a status written."""
-        self.statuses.put(desired.uid, desired.namespace, desired.name, status)
+        uid = self._static.mirror_uid(desired)
+        if uid:
+            self.statuses.put(uid, desired.namespace, desired.name, status)
+
+    def _show_static(self, uid: str) -> None:
+        """A static pod has a mirror now: its status goes there."""
+        worker = self.workers.get(uid)
+        if worker is not None and worker.status:
+            self.publish(worker.desired, worker.status)
 
     def confirm_deleted(self, desired: Desired, status: Obj) -> None:
         """The pod is stopped: its object may go."""
@@ -190,6 +201,8 @@ class Pods:
         worker.start()
 
     def _on_pod(self, change: str, _key: str, old: Desired | None, new: Desired | None) -> None:
+        if self._static.take_mirror(old, new):
+            return
         if new is not None:
             if old is not None and old.uid != new.uid:
                 self._unwanted(old.uid)
@@ -208,7 +221,7 @@ class Pods:
     def _end_strangers(self) -> None:
         if not self.informer.has_synced:
             return
-        wanted = {desired.uid for _, desired in self.informer.items()}
+        wanted = {desired.uid for _, desired in self.informer.items()} | set(self._static.pods)
         for uid, worker in list(self.workers.items()):
             if uid not in wanted and not worker.gone:
                 self._unwanted(uid)  # deleted while we were away
@@ -226,6 +239,7 @@ class Pods:
         self._runtime.on_change(self._look_soon.set)
         with contextlib.suppress(RuntimeFault):
             await self.look()
+        self._static.read()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.informer.run())
@@ -238,6 +252,7 @@ class Pods:
                 group.create_task(self.statuses.run())
                 group.create_task(self._look_always())
                 group.create_task(self._when_synced())
+                group.create_task(self._static.run(lambda: self.informer.has_synced))
         finally:
             for worker in self:
                 await worker.close()

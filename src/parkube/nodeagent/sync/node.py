@@ -62,6 +62,11 @@ class Node:
         self.registered = asyncio.Event()
         self.pod_cidr = ""
 
+    @property
+    def uid(self) -> str:
+        """The node's uid in the API; empty until it is registered."""
+        return self._known.uid
+
     def hurry(self) -> None:
         """Renew and write the status now: the connection is back, or something of the node has changed."""
         self._known.written_at = 0.0
