@@ -170,6 +170,8 @@ def _why_kill(container: Obj, found: Container, memory: Memory) -> str:
         return f"Container {name} definition changed, will be restarted"
     if not memory.resize_hold and resizing(container, found, memory) & restarting(container):
         return f"Container {name} resize requires restart"
+    if found.id in memory.failed_hooks:
+        return "FailedPostStartHook"
     view = memory.probes.get(found.id)
     if view is not None and not view.live:
         which = "liveness" if view.started else "startup"

@@ -67,4 +67,5 @@ class Memory:
     faults: dict[str, Fault] = field(default_factory=dict)  # by container
     probes: dict[str, ProbeView] = field(default_factory=dict)  # by container id
     applied: dict[str, Obj] = field(default_factory=dict)  # resources, by container id
+    failed_hooks: set[str] = field(default_factory=set)  # container ids whose postStart hook failed
     stopped: bool = False  # its containers and sandbox were stopped for good

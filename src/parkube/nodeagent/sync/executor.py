@@ -30,6 +30,7 @@ from parkube.nodeagent.volumes.project import MountFault
 log = logging.getLogger(__name__)
 
 RETRY_S = 10.0  # after what a person has to mend: a missing ConfigMap, a bad volume
+_POST_START_S = 30.0
 _MIN_STOP_S = 2.0  # what is left for TERM when preStop used up the grace
 Tell = Callable[[Obj, str, str, str, str], None]  # (pod, type, reason, message, container)
 
@@ -183,7 +184,10 @@ class Executor:
         self.tell(pod, "Normal", "Started", f"Container started: {name}", name)
         hook = (container.get("lifecycle") or {}).get("postStart")
         if hook:
-            await self._post_start(pod, container, container_id, hook, seen)
+            why = await self._hook(hook, container, container_id, pod, seen, _POST_START_S)
+            if why:
+                self._failed(pod, name, "PostStart", why)
+                memory.failed_hooks.add(container_id)
 
     async def _spec(self, pod: Obj, container: Obj, action: StartContainer, seen: PodObserved) -> ContainerSpec:
         namespace = pod["metadata"]["namespace"]
@@ -208,12 +212,10 @@ class Executor:
         await self.runtime.resize_container(action.container_id, build.amounts(pod, container, self.node.facts))
         memory.applied[action.container_id] = container.get("resources") or {}
 
-    async def _post_start(self, pod: Obj, container: Obj, container_id: str, hook: Obj, seen: PodObserved) -> None:
-        fault = await self._hook(hook, container, container_id, pod, seen, 30.0)
-        if fault:
-            self.tell(pod, "Warning", "FailedPostStartHook", f"PostStartHook failed: {fault}", container["name"])
-            with contextlib.suppress(RuntimeFault, TimeoutError):
-                await self.runtime.stop_container(container_id, _MIN_STOP_S)
+    def _failed(self, pod: Obj, container: str, which: str, fault: str) -> None:
+        """Tell that a hook failed; why is for the node's log alone, since the words may hold what is secret."""
+        log.warning("%s hook of container %s in pod %s: %s", which, container, pod["metadata"]["name"], fault)
+        self.tell(pod, "Warning", f"Failed{which}Hook", f"{which}Hook failed", container)
 
     async def kill(self, pod: Obj, action: KillContainer, seen: PodObserved | None) -> None:
         """preStop within the grace, TERM, then KILL."""
@@ -225,7 +227,7 @@ class Executor:
             begun = self.clock()
             fault = await self._hook(hook, container, action.container_id, pod, seen, left)
             if fault:
-                self.tell(pod, "Warning", "FailedPreStopHook", f"PreStopHook failed: {fault}", action.container)
+                self._failed(pod, action.container, "PreStop", fault)
             left = max(_MIN_STOP_S, left - (self.clock() - begun))
         try:
             await self.runtime.stop_container(action.container_id, left)

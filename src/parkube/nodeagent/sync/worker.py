@@ -246,6 +246,7 @@ class Worker:
                 await self._executor.resize(self.pod, action, self.memory)
             case act.RemoveContainer(container_id):
                 self.memory.applied.pop(container_id, None)
+                self.memory.failed_hooks.discard(container_id)
                 await runtime.remove_container(container_id)
             case act.StopSandbox(sandbox_id):
                 await runtime.stop_sandbox(sandbox_id)
