@@ -208,6 +208,33 @@ async def test_the_trail_says_who_opened_a_gate_moved_money_and_read_a_plate(wor
     assert len(set(ids)) == 4
 
 
+async def test_the_trail_says_what_opened_each_gate_and_that_a_plate_was_read(world: World, garage: FakeGarage) -> None:
+    await owner(world, "nl-test")
+    quote = await world.quote()
+    body = {"quote_id": quote["id"], "plate": "12-AB-34"}
+    booking = ok(await world.http.post("/api/v1/driver/bookings", json=body), 201)
+    await garage.report("refused", "entry", detail={"reason": "unknown_plate", "by": "plate"})
+    for kind in ("admitted", "opened"):
+        await garage.report(kind, "entry", booking=booking["id"], detail={"by": "plate"} if kind == "admitted" else {})
+    await garage.report("verify_done", "test")
+    boss = {"Authorization": f"Bearer {await world.token_of('boss@example.org', Role.OWNER, 'org_a')}"}
+    place = "/api/v1/owner/garages/nl-test"
+    ok(await world.http.post(place + "/passback-resets", json={"booking_id": booking["id"]}, headers=boss), 202)
+    ok(await world.http.post(place + "/site", json={"state": "evacuated", "on": True}, headers=boss))
+    await garage.report("waved_through", "exit", detail=["not", "an", "object"])
+    garage.acked = 0
+    await garage.send()  # All of it again is nothing.
+    rows = ok(await world.http.get(place + "/trail?limit=200", headers=boss))["items"]
+    gate = "garage:nl-test"
+    assert [(r["action"], r["subject"], r["detail"].get("became")) for r in reversed(rows) if r["actor"] == gate] == [
+        ("plate_read", "nl-test", "unknown_plate"), ("plate_read", booking["id"], "admitted"),
+        ("opened", booking["id"], None), ("waved_through", "nl-test", None),
+    ]  # fmt: skip
+    assert {"passback_reset", "site"} <= {r["action"] for r in rows if r["actor"].startswith("person:")}
+    assert "12-AB-34" not in str(rows)
+    assert "12AB34" not in str(rows)
+
+
 async def test_a_document_is_read_as_pdf_and_an_invoice_names_its_buyer(world: World, garage: FakeGarage) -> None:
     await owner(world, "nl-test")
     booking = await stay(world, garage)

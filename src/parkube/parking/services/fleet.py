@@ -13,7 +13,7 @@ from parkube.parking.domain.errors import Denied, Invalid, NotFound
 from parkube.parking.domain.garages import Garage, Gate, Link, Verification, check_garage_id, check_gates
 from parkube.parking.domain.tariffs import read_tariff
 from parkube.parking.domain.times import Window, zone
-from parkube.parking.services import news
+from parkube.parking.services import news, trail
 from parkube.parking.services.index import Indexed
 from parkube.parking.services.platform import Platform
 from parkube.parking.services.verification import value_of
@@ -59,6 +59,7 @@ async def new_token(platform: Platform, garage_id: str) -> str:
         link = await transaction.lock_link(garage_id) or Link(garage_id)
         hashes = (*link.token_hashes, _hash(token))[-_TOKENS_KEPT:]
         await transaction.save_link(replace(link, token_hashes=hashes))
+        await trail.note(platform, transaction, "garage_token", garage_id, garage_id)
     return token
 
 

@@ -19,7 +19,7 @@ from parkube.parking.domain import sessions as stays
 from parkube.parking.domain.bookings import Booking, Move, State, moved
 from parkube.parking.domain.garages import GateEvent, Link
 from parkube.parking.domain.sessions import Passage, Session, SessionState
-from parkube.parking.services import books, counting, news
+from parkube.parking.services import books, counting, news, reported
 from parkube.parking.services.links import Connection
 from parkube.parking.services.platform import Platform
 from parkube.parking.services.ports import Transaction
@@ -78,6 +78,7 @@ async def receive(platform: Platform, connection: Connection, events: Sequence[G
             fresh = [replace(event, journal=link.journal) for event in fresh]
             await transaction.add_events(fresh)
             for event in fresh:
+                await reported.note(platform, transaction, event)
                 booking = await _apply(platform, transaction, event, connection)
                 if booking is not None:
                     changed[booking.id] = booking

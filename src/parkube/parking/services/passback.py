@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from parkube.parking.domain.errors import NotFound, Unavailable
 from parkube.parking.domain.times import rfc3339
+from parkube.parking.services import trail
 from parkube.parking.services.platform import Platform
 
 
@@ -27,4 +28,6 @@ async def reset(platform: Platform, garage_id: str, booking_id: str | None) -> N
         "jti": booking.jti if booking else "",
         "expires_at": rfc3339(platform.clock()),
     }
+    async with platform.database.writing() as transaction:
+        await trail.note(platform, transaction, "passback_reset", booking_id or garage_id, garage_id)
     await connection.send(frame)
