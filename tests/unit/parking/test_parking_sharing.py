@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 from parkube.parking.domain.errors import Conflict, Invalid
 from parkube.parking.domain.sharing import Hold, Terms, Vehicle, check_room, check_vehicle, is_open, room, supply
 from parkube.parking.domain.sharing_written import read_terms, write_terms
+from parkube.parking.domain.tariffs import Step
+from parkube.parking.domain.tariffs.model import Variant
 from parkube.parking.domain.times import Window
-from tests.fakes.parking import OPERATOR, World, ok, problem
+from tests.fakes.parking import OPERATOR, TARIFF, World, ok, problem
 
 ZONE = "Europe/Amsterdam"
 WEEKDAYS = ["mon", "tue", "wed", "thu", "fri"]
@@ -175,3 +178,33 @@ def test_room_is_what_a_look_at_every_half_hour_finds(
         least = min(least, one - sum(hold.start_s <= at < hold.end_s for hold in holds))
     assert room(terms, 9, ZONE, None, window, holds) == least
     assert read_terms(write_terms(terms), 9, ZONE) == terms
+
+
+async def test_a_search_by_kind_finds_what_has_such_bays_with_what_is_free_of_them(world: World) -> None:
+    await world.garage("nl-plain", capacity=40)
+    dear = replace(TARIFF, steps=(Step(0, 30, 400),))
+    tariff = replace(TARIFF, variants=(Variant(dear, bay_kinds=frozenset({"ev"})),))
+    await world.garage("nl-ev", capacity=40, latitude=52.1, tariff=tariff)
+    bays = {"bays": {"standard": 36, "ev": 4}}
+    ok(await world.http.put("/api/v1/owner/garages/nl-ev/terms", json=bays, headers=OPERATOR))
+
+    async def found(**query: str) -> dict[str, tuple[int, bool, int]]:
+        place = {} if "q" in query else {"lat": "52.09", "lon": "5.12"}
+        listed = ok(await world.http.get("/api/v1/driver/garages", params=place | query))["items"]
+        return {row["id"]: (row["free_bays"], row["almost_full"], row["price_cents"]) for row in listed}
+
+    assert await found() == {"nl-plain": (40, False, 600), "nl-ev": (40, False, 600)}
+    assert await found(bay_kind="ev") == {"nl-ev": (4, False, 1600)}
+    assert await found(bay_kind="ev", limit="1", q="test") == {"nl-ev": (4, False, 1600)}
+    assert await found(bay_kind="accessible") == {}
+    window = {"from": world.clock.now.isoformat(), "to": (world.clock.now + timedelta(hours=3)).isoformat()}
+    made = []
+    for left in (3, 2, 1):
+        asked = {"garage_id": "nl-ev", "bay_kind": "ev", **window}
+        quote = ok(await world.http.post("/api/v1/driver/quotes", json=asked), 201)
+        made.append(ok(await world.http.post("/api/v1/driver/bookings", json={"quote_id": quote["id"]}), 201))
+        assert await found(bay_kind="ev", **window) == {"nl-ev": (left, left <= 2, 2400)}
+    assert (await found(**window))["nl-ev"] == (37, False, 900)
+    ok(await world.call(made[0], "DELETE"))
+    assert await found(bay_kind="ev", **window) == {"nl-ev": (2, True, 2400)}
+    problem(await world.http.get("/api/v1/driver/garages", params={"bay_kind": "boat"}), 422, "invalid")

@@ -15,7 +15,7 @@ from parkube.parking.domain.bookings import Booking
 from parkube.parking.domain.garages import Garage
 from parkube.parking.domain.geo import Grid, distance_m
 from parkube.parking.domain.occupancy import Profile
-from parkube.parking.domain.sharing import EVERYTHING, Terms, supply
+from parkube.parking.domain.sharing import EVERYTHING, Terms, bays_of, supply
 from parkube.parking.domain.tariffs import STRANGER, Asking, moves, pin, stay_faults, total
 from parkube.parking.domain.times import Window
 
@@ -31,6 +31,8 @@ class Indexed:
     garage: Garage
     folded: str
     taken: Profile = field(default_factory=Profile)
+    taken_of: dict[str, Profile] = field(default_factory=dict)
+    """By kind of bay, as far as bookings said one."""
     verified: str = "Unknown"
     bookable: bool = False
     tariff: int = 0
@@ -43,22 +45,35 @@ class Indexed:
 class Asked:
     """A window that is asked of many garages: what they share is worked out once."""
 
-    __slots__ = ("_asking", "_end_s", "_prices", "_start_s", "window")
+    __slots__ = ("_asking", "_end_s", "_prices", "_start_s", "kind", "window")
 
-    def __init__(self, window: Window, asking: Asking = STRANGER) -> None:
-        self.window, self._asking = window, asking
+    def __init__(self, window: Window, kind: str | None = None) -> None:
+        self.window, self.kind = window, kind
+        self._asking = STRANGER if kind is None else Asking(bay_kind=kind)
         self._start_s, self._end_s = window.start.timestamp(), window.end.timestamp()
         self._prices: dict[tuple[int, int | None], int | None] = {}
+
+    def bays(self, known: Indexed) -> int | None:
+        """How many bays there are, of the kind that is asked for or of all; None where nobody knows."""
+        capacity = known.garage.capacity
+        return capacity if capacity is None or self.kind is None else bays_of(known.terms, capacity, self.kind)
 
     def free(self, known: Indexed) -> int | None:
         """Bays free all through the window; None where nobody knows how many there are."""
         capacity = known.garage.capacity
         if capacity is None:
             return None
+        free = self._free(known, capacity, None, known.taken)
+        if self.kind is None:
+            return free
+        bays, taken = bays_of(known.terms, capacity, self.kind), known.taken_of.get(self.kind) or Profile()
+        return min(free, self._free(known, bays, self.kind, taken))
+
+    def _free(self, known: Indexed, bays: int, kind: str | None, taken: Profile) -> int:
         if known.terms.always:
-            return max(0, capacity - known.taken.most(self._start_s, self._end_s))
-        shared = supply(known.terms, capacity, known.garage.time_zone, None, self.window)
-        return max(0, min(bays - known.taken.most(start_s, end_s) for start_s, end_s, bays in shared))
+            return max(0, bays - taken.most(self._start_s, self._end_s))
+        shared = supply(known.terms, bays, known.garage.time_zone, kind, self.window)
+        return max(0, min(many - taken.most(start_s, end_s) for start_s, end_s, many in shared))
 
     def price(self, known: Indexed) -> int | None:
         """The price in minor units; None where nobody can book, or not for such a stay."""
@@ -73,7 +88,8 @@ class Asked:
 
     def taken_percent(self, known: Indexed) -> int | None:
         """How many bays in a hundred are taken at the most in the window; None where nobody knows."""
-        capacity, free = known.garage.capacity, self.free(known)
+        capacity = known.garage.capacity
+        free = None if capacity is None else self._free(known, capacity, None, known.taken)
         return (capacity - free) * 100 // capacity if capacity and free is not None else None
 
 
@@ -97,7 +113,7 @@ class GarageIndex:
         self._garages: dict[str, Indexed] = {}
         self._bookable: Grid[str] = Grid()
         self._others: Grid[str] = Grid()
-        self._windows: dict[str, tuple[str, float, float]] = {}
+        self._windows: dict[str, tuple[str, str, float, float]] = {}
         self._cities: list[Place] | None = None
         self._tariffs: dict[object, int] = {}
 
@@ -135,12 +151,16 @@ class GarageIndex:
             return
         start, end = window.start.timestamp(), window.end.timestamp()
         known.taken.add(start, end)
-        self._windows[booking.id] = (booking.garage_id, start, end)
+        known.taken_of.setdefault(booking.bay_kind, Profile()).add(start, end)
+        self._windows[booking.id] = (booking.garage_id, booking.bay_kind, start, end)
 
     def release(self, booking_id: str) -> None:
         held = self._windows.pop(booking_id, None)
         if held is not None:
-            self._garages[held[0]].taken.add(held[1], held[2], -1)
+            garage_id, kind, start, end = held
+            known = self._garages[garage_id]
+            known.taken.add(start, end, -1)
+            known.taken_of[kind].add(start, end, -1)
 
     def free(self, known: Indexed, window: Window) -> int | None:
         """Bays free all through the window; None where nobody knows how many there are."""
@@ -151,8 +171,19 @@ class GarageIndex:
         known = self._garages.get(garage_id)
         return None if known is None else Asked(window).taken_percent(known)
 
-    def near(self, latitude: float, longitude: float, limit: int) -> list[tuple[float | None, Indexed]]:
-        """The nearest garages, with distances in metres. Streets do not crowd out what can be booked."""
+    def near(
+        self, latitude: float, longitude: float, limit: int, kind: str | None = None
+    ) -> list[tuple[float | None, Indexed]]:
+        """The nearest garages, with distances in metres. Streets do not crowd out what can be booked.
+
+        kind: those alone that have such bays.
+        """
+        if kind is not None:
+            every = self._near(latitude, longitude, len(self._garages))
+            return [pair for pair in every if _has(pair[1], kind)][:limit]
+        return self._near(latitude, longitude, limit)
+
+    def _near(self, latitude: float, longitude: float, limit: int) -> list[tuple[float | None, Indexed]]:
         found = self._bookable.nearest(latitude, longitude, limit, NEARBY_M)
         if len(found) < limit:
             found += self._others.nearest(latitude, longitude, limit - len(found), NEARBY_M)
@@ -164,13 +195,18 @@ class GarageIndex:
         return [(far, self._garages[key]) for far, key in found]
 
     def named(
-        self, text: str, limit: int, latitude: float | None = None, longitude: float | None = None
+        self,
+        text: str,
+        limit: int,
+        latitude: float | None = None,
+        longitude: float | None = None,
+        kind: str | None = None,
     ) -> list[tuple[float | None, Indexed]]:
         """Garages whose name or city holds every word of the text; those that can be booked first, then the nearest."""
         words = fold(text).split()
         found: list[tuple[float | None, Indexed]] = []
         for known in self._garages.values():
-            if all(word in known.folded for word in words):
+            if all(word in known.folded for word in words) and (kind is None or _has(known, kind)):
                 found.append((_distance(known.garage, latitude, longitude), known))
         found.sort(key=lambda pair: (not pair[1].bookable, pair[0] or 0.0, pair[1].garage.name))
         return found[:limit]
@@ -207,6 +243,11 @@ class GarageIndex:
 def fold(text: str) -> str:
     """Text for comparing: no case, no accents."""
     return "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
+
+
+def _has(known: Indexed, kind: str) -> bool:
+    # Where nobody knows how many bays there are, they are ordinary ones.
+    return bays_of(known.terms, known.garage.capacity or 1, kind) > 0
 
 
 def _distance(garage: Garage, latitude: float | None, longitude: float | None) -> float | None:

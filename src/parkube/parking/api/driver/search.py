@@ -37,18 +37,22 @@ def _query_of(model: type[BaseModel]) -> list[dict[str, Any]]:
 
 @router.get("/garages", response_model=GaragesFound, openapi_extra={"parameters": _query_of(SearchAsked)})
 async def search(request: Request) -> Response:
-    """The nearest garages, or those of a name, with price and free bays. Without a window: two hours from now."""
+    """The nearest garages, or those of a name, with price and free bays, of one kind of bay where it is asked for.
+
+    Without a window: two hours from now.
+    """
     # The framework's own reading of a query costs as much as the whole search; one model is a tenth of that.
     try:
         asked = SearchAsked.model_validate(dict(request.query_params))
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from error
     platform = platform_of(request)
-    window = Asked(asked_window(platform, asked.from_, asked.to))
+    kind = asked.bay_kind
+    window = Asked(asked_window(platform, asked.from_, asked.to), kind)
     if asked.q.strip() or asked.lat is None or asked.lon is None:
-        hits = platform.index.named(asked.q, asked.limit, asked.lat, asked.lon)
+        hits = platform.index.named(asked.q, asked.limit, asked.lat, asked.lon, kind)
     else:
-        hits = platform.index.near(asked.lat, asked.lon, asked.limit)
+        hits = platform.index.near(asked.lat, asked.lon, asked.limit, kind)
     return answer({"items": [views.found(platform, known, window, distance) for distance, known in hits]})
 
 

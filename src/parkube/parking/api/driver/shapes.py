@@ -22,6 +22,7 @@ class SearchAsked(Shape):
     to: str | None = Field(default=None, max_length=40)
     limit: int = Field(default=20, ge=1, le=200)
     q: str = Field(default="", max_length=100)
+    bay_kind: BayKind | None = None
 
 
 class GarageFound(Shape):
@@ -36,6 +37,7 @@ class GarageFound(Shape):
     price_cents: int | None
     currency: str
     free_bays: int | None
+    almost_full: bool
     capacity: int | None
     bookable: bool
     verified: bool

@@ -7,6 +7,7 @@ from typing import Any, Final
 from parkube.parking.adapters.qr import qr_svg
 from parkube.parking.domain import changes
 from parkube.parking.domain.bookings import Booking, Quote
+from parkube.parking.domain.counting import almost_full
 from parkube.parking.domain.payments import Order, OrderState
 from parkube.parking.domain.receipts import Receipt
 from parkube.parking.domain.sessions import Session
@@ -28,11 +29,13 @@ def found(platform: Platform, known: Indexed, asked: Asked, distance_m: float | 
     shown = known.shown
     if shown is None:
         shown = known.shown = _always(known)
+    free = asked.free(known)
     return {
         **shown,
         "distance_m": None if distance_m is None else round(distance_m),
         "price_cents": asked.price(known),
-        "free_bays": asked.free(known),
+        "free_bays": free,
+        "almost_full": almost_full(free, asked.bays(known)),
         "verified": known.verified == "True",
         "online": platform.links.get(known.garage.id) is not None,
     }
