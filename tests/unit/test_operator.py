@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from datetime import time
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parkube.parking.domain.tariffs.written import read_tariff
-from parkube.parking.gate.config import parse
+from parkube.parking.gate.config import load, parse
 from parkube.parking.operator import desired
 from parkube.parking.operator.errors import BadGarage
 from parkube.parking.operator.platform import Platform
@@ -41,6 +42,29 @@ def test_the_garage_app_reads_what_the_operator_writes() -> None:
     )
     assert read.test_coil is not None
     assert read.test_coil.coil == 7
+
+
+def test_cameras_of_a_garage_push_to_a_port_of_its_node_with_a_token_of_their_own(tmp_path: Path) -> None:
+    spec = {**SPEC, "cameras": {"port": 8090, "tokenSecret": "cameras"}}
+    config = desired.gate_config("nl-1", spec, "http://platform")
+    pod = desired.daemon_set("nl-1", "parkube", config, "image", camera_secret="cameras")["spec"]["template"]["spec"]
+    (app,) = pod["containers"]
+    assert {"name": "cameras", "containerPort": 8090, "hostPort": 8090} in app["ports"]
+    (place,) = [mount["mountPath"] for mount in app["volumeMounts"] if mount["name"] == "camera"]
+    assert {"name": "camera", "secret": {"secretName": "cameras"}} in pod["volumes"]
+    assert config["cameraTokenFile"] == f"{place}/token"
+    (tmp_path / "token").write_text("seen-by-cameras\n")
+    (tmp_path / "garage.yaml").write_text(
+        yaml.safe_dump({**config, "tokenFile": None, "cameraTokenFile": str(tmp_path / "token")})
+    )
+    read = load(tmp_path / "garage.yaml", {"PARKUBE_GARAGE_TOKEN": "token"})
+    assert (read.camera_port, read.camera_token) == (8090, "seen-by-cameras")
+    with open("deploy/base/crds.yaml") as file:
+        garages = next(yaml.safe_load_all(file))
+    schema = garages["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    assert set(schema["cameras"]["required"]) == set(spec["cameras"])
+    with pytest.raises(BadGarage, match=r"cameras.port 8081 is the app's own"):
+        desired.gate_config("nl-1", {**SPEC, "cameras": {"port": 8081, "tokenSecret": "x"}}, "http://platform")
 
 
 def test_the_platform_reads_the_tariff_that_the_resource_holds() -> None:

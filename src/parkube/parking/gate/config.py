@@ -71,14 +71,19 @@ def load(path: Path, environ: Mapping[str, str]) -> GateConfig:
         raise ConfigError(f"the configuration {path} cannot be read: {error}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"the configuration {path} must be a mapping")
-    token = environ.get("PARKUBE_GARAGE_TOKEN") or str(raw.get("token") or "")
-    token_file = raw.get("tokenFile")
-    if not token and token_file:
-        try:
-            token = Path(str(token_file)).read_text().strip()
-        except OSError as error:
-            raise ConfigError(f"the token file {token_file} cannot be read: {error.strerror}") from error
-    return parse(raw, token)
+    token = environ.get("PARKUBE_GARAGE_TOKEN") or _secret(raw, "token")
+    return parse({**raw, "cameraToken": _secret(raw, "cameraToken")}, token)
+
+
+def _secret(raw: Mapping[str, Any], name: str) -> str:
+    """What is written under the name, or in the file that `<name>File` names."""
+    written, file = str(raw.get(name) or ""), raw.get(f"{name}File")
+    if written or not file:
+        return written
+    try:
+        return Path(str(file)).read_text().strip()
+    except OSError as error:
+        raise ConfigError(f"the token file {file} cannot be read: {error.strerror}") from error
 
 
 def parse(raw: Mapping[str, Any], token: str) -> GateConfig:
@@ -96,6 +101,7 @@ def parse(raw: Mapping[str, Any], token: str) -> GateConfig:
         "healthPort",
         "cameraPort",
         "cameraToken",
+        "cameraTokenFile",
     }
     faults += [f"{key}: not known" for key in raw if key not in known]
     for key in ("garage", "platformUrl", "dataDir"):

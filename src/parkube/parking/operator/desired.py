@@ -19,6 +19,7 @@ Obj = dict[str, Any]
 
 LABEL = "parkube.io/garage"
 GARAGE_DATA = "/var/lib/parkube-garage"
+HEALTH_PORT = 8081
 DIRECTIONS = {"in": "entry", "out": "exit", "pedestrian": "pedestrian"}
 _INTERVAL = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
@@ -56,6 +57,10 @@ def gate_config(name: str, spec: Mapping[str, Any], public_url: str, *, move_gat
         "garage": name, "platformUrl": public_url, "tokenFile": "/etc/parkube/link/token", "dataDir": "/data",
         "gates": [_gate(gate) for gate in spec["gates"]],
     }  # fmt: skip
+    cameras = spec.get("cameras")
+    if cameras:
+        faults += [f"cameras.port {HEALTH_PORT} is the app's own"] if cameras["port"] == HEALTH_PORT else []
+        config |= {"cameraPort": cameras["port"], "cameraTokenFile": "/etc/parkube/camera/token"}
     test: Any = spec.get("testCoil")
     hours = (spec.get("verify") or {}).get("gateHours")
     if hours and hours["gate"] not in names:
@@ -121,19 +126,32 @@ def secret(name: str, namespace: str, token: str) -> Obj:
     }  # fmt: skip
 
 
-def daemon_set(name: str, namespace: str, config: Obj, image: str, data: str = GARAGE_DATA) -> Obj:
+def daemon_set(
+    name: str, namespace: str, config: Obj, image: str, data: str = GARAGE_DATA, camera_secret: str = ""
+) -> Obj:
     """The DaemonSet that runs the app on the garage's node; a changed configuration restarts it.
 
-    `data`: the folder on the node under which each garage's journal has its own.
+    `data`: the folder on the node under which each garage's journal has its own. `camera_secret`: where the cameras'
+    token is, if the configuration has a port for them, which is then one of the node's.
     """
     labels = {"app": "garage", LABEL: name}
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
-    mounts = [
+    mounts: list[Obj] = [
         {"name": "data", "mountPath": "/data"},
         {"name": "config", "mountPath": "/etc/parkube/garage", "readOnly": True},
         {"name": "link", "mountPath": "/etc/parkube/link", "readOnly": True},
     ]
     health = {"path": "/", "port": "health"}
+    ports: list[Obj] = [{"name": "health", "containerPort": HEALTH_PORT}]
+    volumes: list[Obj] = [
+        {"name": "data", "hostPath": {"path": f"{data}/{name}", "type": "DirectoryOrCreate"}},
+        {"name": "config", "configMap": {"name": app_name(name)}},
+        {"name": "link", "secret": {"secretName": app_name(name)}},
+    ]
+    if config.get("cameraPort"):
+        ports.append({"name": "cameras", "containerPort": config["cameraPort"], "hostPort": config["cameraPort"]})
+        mounts.append({"name": "camera", "mountPath": "/etc/parkube/camera", "readOnly": True})
+        volumes.append({"name": "camera", "secret": {"secretName": camera_secret}})
     pod = {
         "nodeSelector": {LABEL: name},
         "automountServiceAccountToken": False,
@@ -147,17 +165,13 @@ def daemon_set(name: str, namespace: str, config: Obj, image: str, data: str = G
         "containers": [{
             "name": "garage", "image": image, "imagePullPolicy": "IfNotPresent",
             "args": ["parking", "gate", "--config", "/etc/parkube/garage/garage.yaml"],
-            "ports": [{"name": "health", "containerPort": 8081}],
+            "ports": ports,
             "livenessProbe": {"httpGet": health, "initialDelaySeconds": 10, "periodSeconds": 10},
             "readinessProbe": {"httpGet": health, "periodSeconds": 2},
             "resources": {"requests": {"cpu": "10m", "memory": "40Mi"}, "limits": {"memory": "160Mi"}},
             "volumeMounts": mounts,
         }],
-        "volumes": [
-            {"name": "data", "hostPath": {"path": f"{data}/{name}", "type": "DirectoryOrCreate"}},
-            {"name": "config", "configMap": {"name": app_name(name)}},
-            {"name": "link", "secret": {"secretName": app_name(name)}},
-        ],
+        "volumes": volumes,
     }  # fmt: skip
     return {
         "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": _meta(name, namespace),

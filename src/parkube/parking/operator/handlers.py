@@ -59,7 +59,9 @@ async def sync(world: World, body: Mapping[str, Any], local: datetime) -> None:
         token = await world.platform.new_token(name)
         await world.cluster.put(desired.secret(name, namespace, token), owner)
     await world.cluster.put(desired.config_map(name, namespace, config), owner)
-    await world.cluster.put(desired.daemon_set(name, namespace, config, world.image, world.garage_data), owner)
+    camera_secret = (spec.get("cameras") or {}).get("tokenSecret", "")
+    wanted = desired.daemon_set(name, namespace, config, world.image, world.garage_data, camera_secret)
+    await world.cluster.put(wanted, owner)
 
 
 async def cycle(world: World, body: Mapping[str, Any]) -> Cycle:
