@@ -132,7 +132,13 @@ class FakeClient:
         wanted = (patch.get("metadata") or {}).get("resourceVersion")
         if wanted not in (None, old["metadata"]["resourceVersion"]):
             raise conflict(gvr.resource, gvr.group, name)
-        return self._replace(gvr, old, _merge(copy.deepcopy(old), patch), subresource)
+        merged = _merge(copy.deepcopy(old), patch)
+        if kind is PatchType.STRATEGIC and "conditions" in (patch.get("status") or {}):
+            by_type = {c["type"]: c for c in (old.get("status") or {}).get("conditions") or ()}
+            merged["status"]["conditions"] = [
+                *{**by_type, **{c["type"]: c for c in patch["status"]["conditions"]}}.values()
+            ]
+        return self._replace(gvr, old, merged, subresource)
 
     async def delete(self, gvr: GVR, name: str, namespace: str = "", *, options: Obj | None = None) -> Obj:
         self._may("delete", gvr)

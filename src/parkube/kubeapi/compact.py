@@ -95,6 +95,9 @@ class PodShape:
     gated: bool
     host_network: bool
     pod_terms: Obj | None  # podAffinity and podAntiAffinity, when there are any
+    spread: tuple[Obj, ...]  # topologySpreadConstraints
+    priority: int
+    preempts: bool  # whether it may take the place of pods of lower priority
 
 
 _shapes: WeakValueDictionary[bytes, PodShape] = WeakValueDictionary()
@@ -191,6 +194,9 @@ def shape_of(spec: Obj) -> tuple[PodShape, str]:
             spec.get("schedulerName"),
             bool(spec.get("schedulingGates")),
             spec.get("hostNetwork"),
+            spec.get("topologySpreadConstraints"),
+            spec.get("priority"),
+            spec.get("preemptionPolicy"),
         ]
     )
     shape = _shapes.get(key)
@@ -218,7 +224,32 @@ def _new_shape(spec: Obj, node_affinity: Obj | None, pod_terms: Obj) -> PodShape
         gated=bool(spec.get("schedulingGates")),
         host_network=bool(spec.get("hostNetwork")),
         pod_terms=pod_terms or None,
+        spread=tuple(spec.get("topologySpreadConstraints") or ()),
+        priority=int(spec.get("priority") or 0),
+        preempts=spec.get("preemptionPolicy") != "Never",
     )
+
+
+def _as_resized(spec: Obj, status: Obj) -> Obj:
+    """A PodSpec whose containers ask for the most of what is asked for and what the node still gives them.
+
+    Source: KEP-1287, in-place resize: until the node has made it smaller, a container counts as it was.
+    """
+    given = {
+        s.get("name"): (s.get("resources") or {}).get("requests") or s.get("allocatedResources")
+        for key in ("containerStatuses", "initContainerStatuses") for s in status.get(key) or ()
+    }  # fmt: skip
+    changed: Obj = {}
+    for key in ("containers", "initContainers"):
+        whole = []
+        for container in spec.get(key) or ():
+            resources = container.get("resources") or {}
+            asked, actual = resources.get("requests") or {}, given.get(container.get("name")) or {}
+            larger = {n: q for n, q in actual.items() if n in asked and amount(n, q) > amount(n, asked[n])}
+            whole.append({**container, "resources": {**resources, "requests": {**asked, **larger}}} if larger else None)
+        if any(whole):
+            changed[key] = [new or old for new, old in zip(whole, spec[key], strict=True)]
+    return {**spec, **changed} if changed else spec
 
 
 class PodInfo(NamedTuple):
@@ -245,6 +276,8 @@ class PodInfo(NamedTuple):
     shape: PodShape
     claims: tuple[str, ...] = ()  # of its namespace, those of its ephemeral volumes included
     ephemeral: tuple[str, ...] = ()  # the claims that are made for it
+    nominated: str = ""  # the node that is being cleared for it
+    started: float = 0.0  # status.startTime, s since 1970
 
     @property
     def key(self) -> str:
@@ -280,7 +313,7 @@ def _claims(pod: str, volumes: Sequence[Obj]) -> tuple[tuple[str, ...], tuple[st
 def pod_info(obj: Obj) -> PodInfo:
     """The projection of a Pod."""
     metadata, spec, status = obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
-    shape, pin = shape_of(spec)
+    shape, pin = shape_of(_as_resized(spec, status))
     ready, ready_at = False, 0.0
     for condition in status.get("conditions") or ():
         if condition.get("type") == "Ready":
@@ -312,6 +345,8 @@ def pod_info(obj: Obj) -> PodInfo:
         shape,
         claims=named,
         ephemeral=made,
+        nominated=status.get("nominatedNodeName") or "",
+        started=epoch(status.get("startTime")),
     )
 
 

@@ -36,7 +36,17 @@ from parkube.kubeapi.client import (
     STORAGECLASSES,
     Client,
 )
-from parkube.kubeapi.compact import NodeInfo, Owner, PodInfo, epoch, node_info, owners_of, pod_info
+from parkube.kubeapi.compact import (
+    Labels,
+    NodeInfo,
+    Owner,
+    PodInfo,
+    epoch,
+    node_info,
+    owners_of,
+    pod_info,
+    shared_labels,
+)
 from parkube.kubeapi.errors import Obj
 from parkube.kubeapi.informer import Informer
 from parkube.kubeapi.selectors import LabelSelector
@@ -151,13 +161,14 @@ class NamespaceInfo(NamedTuple):
     uid: str
     deleting: bool
     finalizers: tuple[str, ...]  # spec.finalizers
+    labels: Labels
 
 
 def namespace_info(obj: Obj) -> NamespaceInfo:
     """The projection of a Namespace."""
     m = obj["metadata"]
     finalizers = tuple((obj.get("spec") or {}).get("finalizers") or ())
-    return NamespaceInfo(m.get("uid", ""), bool(m.get("deletionTimestamp")), finalizers)
+    return NamespaceInfo(m.get("uid", ""), bool(m.get("deletionTimestamp")), finalizers, shared_labels(m.get("labels")))
 
 
 class BudgetInfo(NamedTuple):
@@ -167,6 +178,7 @@ class BudgetInfo(NamedTuple):
     generation: int
     selector: LabelSelector | None
     disrupted: tuple[str, ...]  # pods on their way out by eviction
+    allowed: int  # how many pods may be evicted now
 
     def matches(self, pod: PodInfo) -> bool:
         """Whether the budget protects this pod."""
@@ -181,6 +193,7 @@ def budget_info(obj: Obj) -> BudgetInfo:
         m.get("generation", 0),
         None if selector is None else LabelSelector.from_object(selector),
         tuple(sorted((obj.get("status") or {}).get("disruptedPods") or ())),
+        int((obj.get("status") or {}).get("disruptionsAllowed") or 0),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from parkube.kubeapi.compact import NodeInfo, PodInfo, PodShape
@@ -13,7 +14,7 @@ _ANY = "0.0.0.0"
 class NodeState:
     """One node and the sum of what its pods request. `version` moves with every change."""
 
-    __slots__ = ("info", "keys", "ports", "used", "version", "weight_cpu", "weight_memory")
+    __slots__ = ("info", "keys", "nominated", "ports", "used", "version", "weight_cpu", "weight_memory")
 
     def __init__(self, info: NodeInfo) -> None:
         self.info = info
@@ -21,7 +22,15 @@ class NodeState:
         self.used: dict[str, int] = {}
         self.weight_cpu = self.weight_memory = 0
         self.ports: dict[Port, int] = {}
+        self.nominated: dict[str, PodShape] = {}  # pods for which others were told to go; room is kept for them
         self.version = 0
+
+    def copy(self) -> NodeState:
+        """One to try things on."""
+        new = NodeState(self.info)
+        new.keys, new.used, new.ports = set(self.keys), dict(self.used), dict(self.ports)
+        new.weight_cpu, new.weight_memory, new.nominated = self.weight_cpu, self.weight_memory, self.nominated
+        return new
 
     def add(self, key: str, shape: PodShape, sign: int = 1) -> None:
         """Count a pod in (or out, with `sign` -1)."""
@@ -43,18 +52,31 @@ class NodeState:
 
     def lacking(self, shape: PodShape) -> list[str]:
         """What there is too little of, in the words of the API's events; empty when the pod fits."""
-        allocatable, used, out = self.info.allocatable, self.used, []
-        if len(self.keys) + 1 > allocatable.get("pods", 110):
+        allocatable, used, count = self._counted(shape)
+        out = []
+        if count + 1 > allocatable.get("pods", 110):
             out.append("Too many pods")
         for name, value in shape.requests.items():
             if value > allocatable.get(name, 0) - used.get(name, 0):
                 out.append(f"Insufficient {name}")
         return out
 
+    def _counted(self, shape: PodShape) -> tuple[dict[str, int], dict[str, int], int]:
+        """What there is, and what is used of it and by how many pods, nominated ones that go first included."""
+        held = [s for s in self.nominated.values() if s.priority >= shape.priority] if self.nominated else ()
+        if not held:
+            return self.info.allocatable, self.used, len(self.keys)
+        used = dict(self.used)
+        for other in held:
+            for name, value in other.requests.items():
+                used[name] = used.get(name, 0) + value
+        return self.info.allocatable, used, len(self.keys) + len(held)
+
     def port_taken(self, shape: PodShape) -> bool:
         """Whether one of the pod's host ports is in use; an unspecified address stands for all."""
+        held = [p for s in self.nominated.values() if s.priority >= shape.priority for p in s.host_ports]
         for protocol, address, number in shape.host_ports:
-            for taken_protocol, taken_address, taken in self.ports:
+            for taken_protocol, taken_address, taken in (*self.ports, *held):
                 if (protocol, number) == (taken_protocol, taken) and (
                     address == taken_address or _ANY in (address, taken_address)
                 ):
@@ -63,8 +85,8 @@ class NodeState:
 
     def fits(self, shape: PodShape) -> bool:
         """Whether there is room for one more pod of this shape."""
-        allocatable, used = self.info.allocatable, self.used
-        if len(self.keys) + 1 > allocatable.get("pods", 110):
+        allocatable, used, count = self._counted(shape)
+        if count + 1 > allocatable.get("pods", 110):
             return False
         for name, value in shape.requests.items():
             if value > allocatable.get(name, 0) - used.get(name, 0):
@@ -79,6 +101,8 @@ class Cluster:
         self._nodes: dict[str, NodeState] = {}
         self._placed: dict[str, tuple[str, PodShape]] = {}
         self._waiting: dict[str, dict[str, PodShape]] = {}  # node not known (yet) -> its pods
+        self._priorities: Counter[int] = Counter()  # of placed pods
+        self._nominations: dict[str, str] = {}  # pod -> node
         self.version = 0
         self.changed: dict[str, bool] = {}  # names to look at again; True: the node itself changed, not just its pods
 
@@ -101,6 +125,28 @@ class Cluster:
         """Where a pod stands, or ""."""
         placed = self._placed.get(key)
         return placed[0] if placed else ""
+
+    def has_below(self, priority: int) -> bool:
+        """Whether any placed pod is of lower priority."""
+        return any(p < priority and n > 0 for p, n in self._priorities.items())
+
+    def nominee(self, key: str) -> str:
+        """The node that is being cleared for this pod, or ""."""
+        return self._nominations.get(key, "")
+
+    def nominate(self, key: str, node: str, shape: PodShape | None) -> None:
+        """Keep room for a pod on a node; `node` "" ends that."""
+        before = self._nominations.pop(key, "")
+        for name in {before, node} - {""}:
+            state = self._nodes.get(name)
+            if state is None:
+                continue
+            state.nominated.pop(key, None)
+            if name == node and shape is not None:
+                state.nominated[key] = shape
+                self._nominations[key] = node
+            state.version += 1
+            self._touch(name, False)
 
     def set_node(self, info: NodeInfo) -> None:
         """A node appeared or changed."""
@@ -128,6 +174,7 @@ class Cluster:
         if known is not None:
             self.remove(key)
         self._placed[key] = (node, shape)
+        self._priorities[shape.priority] += 1
         state = self._nodes.get(node)
         if state is None:
             self._waiting.setdefault(node, {})[key] = shape
@@ -141,6 +188,7 @@ class Cluster:
         if known is None:
             return False
         node, shape = known
+        self._priorities[shape.priority] -= 1
         state = self._nodes.get(node)
         if state is not None:
             state.add(key, shape, -1)
@@ -155,8 +203,9 @@ class Cluster:
         """Take over what the API says of a pod; whether that freed room."""
         if pod.finished or not pod.node:
             return bool(pod.finished) and self.remove(pod.key)
+        before = self._placed.get(pod.key)
         self.place(pod.key, pod.node, pod.shape)
-        return False
+        return before is not None and before != (pod.node, pod.shape)  # moved, or resized
 
     def _touch(self, name: str, whole: bool) -> None:
         self.version += 1

@@ -74,5 +74,5 @@ def unavailable(nodes: int, counts: Mapping[str, int]) -> str:
     """`0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable.`"""
     if not nodes:
         return "no nodes available to schedule pods"
-    parts = sorted(f"{count} {reason}" for reason, count in counts.items())
+    parts = sorted(f"{count} {reason}" if count else reason for reason, count in counts.items())  # 0: of the pod itself
     return f"0/{nodes} nodes are available: {', '.join(parts)}."
