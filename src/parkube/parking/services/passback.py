@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from parkube.parking.domain.errors import NotFound, Unavailable
+from parkube.parking.domain.errors import Conflict, NotFound
 from parkube.parking.domain.times import rfc3339
 from parkube.parking.services import trail
 from parkube.parking.services.platform import Platform
 
 
 async def reset(platform: Platform, garage_id: str, booking_id: str | None) -> None:
-    """Sends the command. Raises NotFound, Unavailable where the garage is not connected."""
+    """Sends the command. Raises NotFound, Conflict where the garage is not connected."""
     async with platform.database.reading() as transaction:
         garage = await transaction.garage(garage_id)
         booking = await transaction.booking(booking_id) if booking_id is not None else None
@@ -19,7 +19,7 @@ async def reset(platform: Platform, garage_id: str, booking_id: str | None) -> N
         raise NotFound("there is no such booking at this garage")
     connection = platform.links.get(garage_id)
     if connection is None:
-        raise Unavailable(f"{garage.name} cannot be reached now", code="offline")
+        raise Conflict(f"{garage.name} is not connected: who is in is forgotten there, so it must be", code="offline")
     frame = {
         "type": "command",
         "id": platform.new_id("cm"),
