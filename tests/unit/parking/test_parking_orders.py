@@ -13,9 +13,9 @@ from parkube.parking.adapters import settlements
 from parkube.parking.adapters.payments import BuiltinPayments
 from parkube.parking.domain.errors import Invalid, Unavailable
 from parkube.parking.domain.ledger import balances
-from parkube.parking.domain.payments import Held, Order, OrderState, heard
+from parkube.parking.domain.payments import Held, Order, OrderState, PaymentRefused, RefundState, heard
 from parkube.parking.services import keeping, orders, reconciling, refunds
-from tests.fakes.parking import START, FakeGarage, World, ok, problem
+from tests.fakes.parking import OPERATOR, START, FakeGarage, World, ok, problem
 from tests.unit.parking.test_parking_money import receipts, stay, sums
 
 
@@ -188,6 +188,36 @@ async def test_a_refund_that_cannot_be_sent_now_is_sent_later_and_once(world: Wo
     await keeping.tick(world.platform)
     assert provider.lost == []
     assert (await sums(world))["provider:builtin"] == 400
+
+
+async def test_a_refund_that_the_provider_refuses_is_open_until_the_bank_has_sent_it(
+    world: World, garage: FakeGarage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    booking = await stay(world, garage)
+
+    async def no(*_: Any) -> str:
+        raise PaymentRefused("the card is gone")
+
+    monkeypatch.setattr(type(world.platform.payments), "refund", no)
+    (back,) = await refunds.give_back(world.platform, booking["id"], 200, "sorry", "k")
+    assert back.state is RefundState.REFUSED
+    await world.assert_balanced()
+    await keeping.tick(world.platform)
+    path = "/api/v1/operator/refunds"
+    (row,) = ok(await world.http.get(path, headers=OPERATOR))["items"]
+    assert (row["booking_id"], row["amount_cents"], row["state"]) == (booking["id"], 200, "refused")
+    sent, there = {"bank_reference": "RF-1"}, f"{path}/{back.id}/transferred"
+    for _ in range(2):
+        assert ok(await world.http.post(there, json=sent, headers=OPERATOR))["state"] == "done"
+    problem(await world.http.post(there, json={"bank_reference": "RF-2"}, headers=OPERATOR), 409, "wrong_state")
+    problem(await world.http.post(f"{path}/rf_none/transferred", json=sent, headers=OPERATOR), 404, "not_found")
+    assert ok(await world.http.get(path, headers=OPERATOR))["items"] == []
+    entries = [entry for entry in await world.entries() if entry.kind == "refund"]
+    assert [(e.moves[0].debit, e.moves[0].credit, e.total_minor) for e in entries] == [
+        (f"refunds:{booking['id']}", "bank:EUR", 200)
+    ]
+    papers = ok(await world.call(booking, "GET", "/documents"))["items"]
+    assert [(paper["kind"], paper["total_cents"]) for paper in papers] == [("receipt", 600), ("credit_note", -200)]
 
 
 async def test_a_refused_card_leaves_what_is_due_to_be_paid_another_way(world: World, garage: FakeGarage) -> None:

@@ -126,6 +126,18 @@ def refunded(booking_id: str, provider: str, amount_minor: int, currency: str, a
     return Entry("refund", reference, booking_id, at, currency, (move,))
 
 
+def refunded_by_bank(booking_id: str, amount_minor: int, currency: str, at: datetime, reference: str) -> Entry:
+    """The same by a transfer from our bank, where the provider refused to send it back."""
+    return Entry(
+        "refund",
+        reference,
+        booking_id,
+        at,
+        currency,
+        (Move(f"refunds:{booking_id}", f"bank:{currency}", amount_minor),),
+    )
+
+
 def prepaid(booking_id: str, provider: str, amount_minor: int, currency: str, at: datetime, reference: str) -> Entry:
     """Money taken before the stay: the provider holds it, it is still the driver's."""
     move = Move(f"provider:{provider}", f"prepaid:{booking_id}", amount_minor)

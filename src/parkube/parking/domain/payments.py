@@ -118,7 +118,7 @@ def heard(order: Order, held: Held, at: datetime) -> Order:
 
 
 class RefundState(StrEnum):
-    """Where a refund is: asked (written down) -> done, or asked -> refused."""
+    """Where a refund is: asked (written down) -> done; or asked -> refused by the provider -> done by the bank."""
 
     ASKED = "asked"
     DONE = "done"

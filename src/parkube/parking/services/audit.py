@@ -38,7 +38,7 @@ async def audit(database: Database) -> Audit:
             else:
                 faults += await _booking_faults(transaction, booking, sums)
         receipts = await transaction.receipts()
-        faults += _waiting_faults(sums, await transaction.refunds_asked(), await transaction.payouts())
+        faults += _waiting_faults(sums, await transaction.refunds_open(), await transaction.payouts())
     for currency in sorted({currency for _, currency in sums}):
         rest = sum(amount for (_, of), amount in sums.items() if of == currency)
         if rest:

@@ -106,7 +106,7 @@ async def send(platform: Platform, refund: Refund) -> Refund:
     except Unavailable:
         return refund
     except (PaymentRefused, Conflict):
-        # The money stays in the booking's refunds account, where the audit names it: a person finds another way.
+        # The money stays in the booking's refunds account, and the refund among those open: `transferred` ends it.
         after = replace(refund, state=RefundState.REFUSED, done_at=platform.clock())
     async with platform.database.writing() as transaction:
         now = await transaction.lock_refund(refund.id)
@@ -125,6 +125,32 @@ async def send(platform: Platform, refund: Refund) -> Refund:
                 )
             )
     return after
+
+
+async def transferred(platform: Platform, refund_id: str, bank_reference: str) -> Refund:
+    """What the provider refused to send back was transferred by the bank. Again is nothing.
+
+    Raises NotFound, Conflict for one that the provider has not refused, or for another reference.
+    """
+    async with platform.database.writing() as transaction:
+        refund = await transaction.lock_refund(refund_id)
+        if refund is None:
+            raise NotFound("there is no such refund")
+        if refund.state is RefundState.DONE and refund.reference == bank_reference:
+            return refund
+        if refund.state is not RefundState.REFUSED:
+            raise Conflict(f"the refund is {refund.state.value}, not refused", code="wrong_state")
+        now = platform.clock()
+        refund = replace(refund, state=RefundState.DONE, reference=bank_reference, done_at=now)
+        await transaction.save_refund(refund)
+        await transaction.post(
+            ledger.refunded_by_bank(refund.booking_id, refund.amount_minor, refund.currency, now, refund.id)
+        )
+        await trail.note(
+            platform, transaction, "refund_transferred", refund.booking_id, None, refund=refund.id,
+            amount_minor=refund.amount_minor,
+        )  # fmt: skip
+    return refund
 
 
 async def _before(

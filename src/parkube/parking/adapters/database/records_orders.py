@@ -84,6 +84,11 @@ class OrderRecords:
             select(m.refunds).where(r.state == RefundState.ASKED.value).order_by(r.asked_at, r.id)
         )
 
+    async def refunds_open(self, after_id: str = "", limit: int | None = None) -> Sequence[Refund]:
+        r = m.refunds.c
+        open_ = select(m.refunds).where(r.state != RefundState.DONE.value, r.id > after_id)
+        return await self._refunds(open_.order_by(r.id).limit(limit))
+
     async def webhook(self, provider: str, event_id: str, reference: str, at: datetime) -> bool:
         w = m.webhook_events
         known = await self._connection.execute(

@@ -19,6 +19,7 @@ from parkube.parking.api.operator.money_shapes import (
     CorrectionAsked,
     Key,
     KeyAsked,
+    OpenRefund,
     Organisation,
     OrganisationPut,
     Reconciled,
@@ -29,14 +30,14 @@ from parkube.parking.api.operator.money_shapes import (
     Transferred,
 )
 from parkube.parking.api.owner import views
-from parkube.parking.api.owner.shapes import LedgerRow, PayoutRow, Payouts, StaffRow, TrailRow
-from parkube.parking.api.paging import Cursor, PageLimit, after_number, page
+from parkube.parking.api.owner.shapes import LedgerRow, PayoutRow, Payouts, RefundRow, StaffRow, TrailRow
+from parkube.parking.api.paging import Cursor, PageLimit, after, after_number, page
 from parkube.parking.api.shapes import Page
 from parkube.parking.domain.errors import Invalid, NotFound
 from parkube.parking.domain.ledger import Terms as TermsRecord
 from parkube.parking.domain.people import Organisation as OrganisationRecord
 from parkube.parking.domain.rights import Right, Role
-from parkube.parking.services import books, payouts, people, reconciling
+from parkube.parking.services import books, payouts, people, reconciling, refunds
 from parkube.parking.services.audit import audit
 
 router = APIRouter()
@@ -87,6 +88,20 @@ async def pay_out(request: Request, organisation_id: Id) -> Response:
 async def transferred(request: Request, payout_id: Id, asked: Transferred) -> Response:
     """The payout has left the bank."""
     return answer(views.payout(await payouts.transferred(platform_of(request), payout_id, asked.bank_reference)))
+
+
+@router.get("/refunds", response_model=Page[OpenRefund], dependencies=MONEY)
+async def open_refunds(request: Request, limit: PageLimit = 50, cursor: Cursor = None) -> Response:
+    """Every refund that has not reached its driver."""
+    async with platform_of(request).database.reading() as transaction:
+        rows = await transaction.refunds_open(after(cursor), limit + 1)
+    return answer(page(rows, limit, lambda row: row.id, views.open_refund))
+
+
+@router.post("/refunds/{refund_id}/transferred", response_model=RefundRow, dependencies=MONEY)
+async def refund_transferred(request: Request, refund_id: Id, asked: Transferred) -> Response:
+    """A refund that the provider refused has left the bank."""
+    return answer(views.refund(await refunds.transferred(platform_of(request), refund_id, asked.bank_reference)))
 
 
 @router.post("/settlements", response_model=Reconciled, dependencies=MONEY)

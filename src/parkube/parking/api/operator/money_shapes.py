@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, StrictBool, StrictInt
 
+from parkube.parking.api.owner.shapes import RefundRow
 from parkube.parking.api.shapes import Moment, Shape
 
 
@@ -45,6 +46,13 @@ class Transferred(Shape):
     """Under which reference a payout left the bank."""
 
     bank_reference: str = Field(min_length=1, max_length=140)
+
+
+class OpenRefund(RefundRow):
+    """A refund that has not reached its driver: asked for again by itself, or refused and waiting for a transfer."""
+
+    booking_id: str
+    asked_at: Moment
 
 
 class Mismatch(Shape):

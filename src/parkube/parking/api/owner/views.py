@@ -57,6 +57,11 @@ def refund(made: Refund) -> dict[str, Any]:
     }
 
 
+def open_refund(made: Refund) -> dict[str, Any]:
+    """operator's shapes.OpenRefund"""
+    return refund(made) | {"booking_id": made.booking_id, "asked_at": rfc3339(made.asked_at)}
+
+
 def member(membership: Membership, person: Person) -> dict[str, Any]:
     """shapes.StaffRow"""
     return {
