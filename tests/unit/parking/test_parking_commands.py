@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,23 @@ def test_a_register_is_taken_in_again_and_again_without_a_duplicate(
     assert "0 garages added, 0 changed" in again
     count = said.split(" garages added")[0].rsplit(" ", 1)[1]
     assert f", {count} unchanged" in again
+
+
+def test_an_import_shows_how_far_it_is_where_somebody_looks(
+    tmp_path: Path, database: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "register.json"
+    file.write_bytes(register(*({"id": f"rdw_{n}", "rdw_id": f"{n}_A", "uuid": f"{n:08x}-1"} for n in range(1200))))
+    main(["import-rdw", str(file), "--database-url", database])
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    for added in ("0 garages added, 0 changed, 1200 unchanged", "0 garages added, 1200 changed, 0 unchanged"):
+        main(["import-rdw", str(file), "--database-url", database])
+        said = capsys.readouterr()
+        assert added in said.out
+        assert "1200/1200" in said.err
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+        file.write_bytes(file.read_bytes().replace(b'"Dam"', b'"Dom"'))
 
 
 def test_both_dutch_registers_know_a_garage_by_the_same_id(database: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,6 +81,21 @@ async def test_pages_show_every_row_once_also_while_rows_are_added(world: World,
         problem(await world.http.get(f"{path}?cursor={wrong}", headers=boss), 422, "invalid")
 
 
+async def test_what_is_too_large_or_of_another_kind_is_a_problem(world: World) -> None:
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "x"):
+        sent = await world.http.post("/api/v1/driver/quotes", content=b"{}", headers={"Content-Type": kind})
+        problem(sent, 415, "unsupported_media_type")
+        assert sent.headers["accept"] == "application/json"
+    for kind in ("application/json", "application/json; charset=utf-8", "application/merge-patch+json"):
+        sent = await world.http.post("/api/v1/driver/quotes", content=b"{}", headers={"Content-Type": kind})
+        problem(sent, 422, "invalid")
+    large = {"garage_id": "x" * 300_000}
+    problem(await world.http.post("/api/v1/driver/quotes", json=large), 413, "body_too_large")
+    wrong = await world.http.patch("/api/v1/driver/bookings", json={})
+    problem(wrong, 405, "method_not_allowed")
+    assert wrong.headers["allow"] == "POST"
+
+
 async def test_an_address_that_is_not_text_or_not_there_is_a_problem(world: World) -> None:
     problem(await world.http.get("/api/v1/driver/garages/a%00b"), 400, "not_text")
     problem(await world.http.get("/api/v1/driver/garages?q=%00"), 400, "not_text")

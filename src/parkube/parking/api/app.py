@@ -17,7 +17,7 @@ from parkube.parking.api.driver import account, search, starts, stays
 from parkube.parking.api.etags import ETags
 from parkube.parking.api.garage_link import socket
 from parkube.parking.api.idempotency import IdempotencyKeys
-from parkube.parking.api.limits import BodyLimit, TextOnly
+from parkube.parking.api.limits import BodyLimit, JsonOnly, TextOnly
 from parkube.parking.api.operator import drivers
 from parkube.parking.api.operator import money as operator_money
 from parkube.parking.api.operator import routes as operator
@@ -79,6 +79,7 @@ def create_app(
     pages.install(app, web_dir)
     app.add_middleware(ETags)
     app.add_middleware(IdempotencyKeys)
+    app.add_middleware(JsonOnly)
     app.add_middleware(BodyLimit)
     app.add_middleware(RateLimit, every=every)
     app.add_middleware(TextOnly)

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from parkube.parking.api.problems import problem
 
 MOST_BODY: Final = 256 * 1024
+_ANY_BODY: Final = ("/api/v1/provider/",)
 
 
 class BodyLimit:
@@ -53,6 +54,25 @@ class BodyLimit:
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         detail = f"the body is over {self._most // 1024} KiB"
         await problem(413, "body_too_large", detail, (), {"Connection": "close"})(scope, receive, send)
+
+
+class JsonOnly:
+    """Refuses a body that says it is something else than JSON with 415. Providers send what they like."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith("/api/") and not scope["path"].startswith(_ANY_BODY):
+            headers = dict(scope["headers"])
+            kind = headers.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
+            empty = headers.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in headers
+            if not empty and kind and kind != "application/json" and not kind.endswith("+json"):
+                said = f"the body is {kind[:80]!r}, application/json is understood"
+                accepted = {"Accept": "application/json"}
+                await problem(415, "unsupported_media_type", said, (), accepted)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 class TextOnly:

@@ -128,14 +128,8 @@ def refunded(booking_id: str, provider: str, amount_minor: int, currency: str, a
 
 def refunded_by_bank(booking_id: str, amount_minor: int, currency: str, at: datetime, reference: str) -> Entry:
     """The same by a transfer from our bank, where the provider refused to send it back."""
-    return Entry(
-        "refund",
-        reference,
-        booking_id,
-        at,
-        currency,
-        (Move(f"refunds:{booking_id}", f"bank:{currency}", amount_minor),),
-    )
+    move = Move(f"refunds:{booking_id}", f"bank:{currency}", amount_minor)
+    return Entry("refund", reference, booking_id, at, currency, (move,))
 
 
 def prepaid(booking_id: str, provider: str, amount_minor: int, currency: str, at: datetime, reference: str) -> Entry:

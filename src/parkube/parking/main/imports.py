@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 from dataclasses import replace
 from pathlib import Path
+
+from tqdm import tqdm
 
 from parkube.parking.adapters import city, npr, rdw, swiss_rail
 from parkube.parking.adapters.database import open_database
@@ -94,6 +97,7 @@ async def _take_in(options: argparse.Namespace, garages: list[Garage], report: R
     database = open_database(options.database_url)
     try:
         platform = await wiring.open_platform(database)
-        await take_in(platform, garages, report, source=source, force=options.force)
+        with tqdm(total=len(garages), unit=" garages", disable=None, file=sys.stderr) as bar:
+            await take_in(platform, garages, report, source=source, force=options.force, done=bar.update)
     finally:
         await database.close()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from parkube.parking.domain.errors import Invalid
 from parkube.parking.domain.garages import Garage
 from parkube.parking.services.platform import Platform
 
 SHRINKS_TO = 0.8
+AT_ONCE: Final = 500
 GARAGES_CHANGED = "garages_changed"
 """The setting by which a running platform notices that another process took garages in."""
 
@@ -27,9 +29,18 @@ class Report:
     changes: list[str] = field(default_factory=list)
 
 
-async def take_in(platform: Platform, garages: Sequence[Garage], report: Report, *, source: str, force: bool) -> Report:
+async def take_in(
+    platform: Platform,
+    garages: Sequence[Garage],
+    report: Report,
+    *,
+    source: str,
+    force: bool,
+    done: Callable[[int], object] = lambda _many: None,
+) -> Report:
     """Writes a register's garages in one transaction. What the operator manages keeps what the operator said.
 
+    `done` hears how many more rows are dealt with; nothing of them is kept before all are.
     Raises Invalid when the register is much shorter than the last time, unless forced: it may have been cut.
     """
     async with platform.database.writing() as transaction:
@@ -53,7 +64,11 @@ async def take_in(platform: Platform, garages: Sequence[Garage], report: Report,
                 report.changed += 1
                 report.changes.append(_said(old, new))
             written.append(new)
-        await transaction.put_garages(written)
+        done(len(garages) - len(written))
+        for first in range(0, len(written), AT_ONCE):
+            part = written[first : first + AT_ONCE]
+            await transaction.put_garages(part)
+            done(len(part))
         await transaction.put_setting(GARAGES_CHANGED, platform.new_id("ch"))
     for garage in written:
         platform.index.put(garage)
