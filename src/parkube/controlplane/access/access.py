@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random, SystemRandom
 
 from parkube.controlplane.access.admission.certificates import CertificateRequests
@@ -83,12 +83,15 @@ class Access:
     def __init__(
         self, signing_key: bytes, *, older_keys: Sequence[bytes] = (), issuer: str = DEFAULT_ISSUER,
         audiences: Sequence[str] = (), service_cidr: str = "10.43.0.0/16", node_ports: tuple[int, int] = (30000, 32767),
-        token_sources: Sequence[TokenSource] = (), clock: Callable[[], float] = time.time,
+        token_sources: Sequence[TokenSource] = (), authentication: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.time,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()), random: Random | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:  # fmt: skip
         random = random or SystemRandom()
         self._registry: Registry | None = None
+        self._authentication = dict(authentication or {})
+        self.more_routes: list[Route] = []  # what else is to hear of objects in step with access
         self._feed: Feed | None = None
         self._bootstrap: Bootstrap | None = None
         self.facts, self.graph, self.rbac = Facts(), NodeGraph(), Rbac()
@@ -124,9 +127,9 @@ class Access:
     async def start(self, registry: Registry) -> None:
         """Fill the indices, then make sure that the cluster's own namespaces and roles are there."""
         self._registry = registry
-        self._feed = Feed(registry, self._routes())
+        self._feed = Feed(registry, [*self._routes(), *self.more_routes])
         await self._feed.start()
-        self._bootstrap = Bootstrap(registry, self.rbac)
+        self._bootstrap = Bootstrap(registry, self.rbac, self._authentication)
         await self._bootstrap.start()
 
     async def stop(self) -> None:

@@ -10,9 +10,9 @@ The data are `bootstrap_roles` and `flowcontrol.defaults`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from parkube.controlplane.access.bootstrap_roles import cluster_role_bindings, cluster_roles
+from parkube.controlplane.access.bootstrap_roles import cluster_role_bindings, cluster_roles, extension_objects
 from parkube.controlplane.access.flowcontrol.defaults import (
     AUTOUPDATE,
     FLOWSCHEMAS,
@@ -25,7 +25,7 @@ from parkube.controlplane.access.rules import not_covered
 from parkube.controlplane.registry.kinds.classes import SYSTEM_PRIORITIES
 from parkube.controlplane.registry.operations import Registry
 from parkube.controlplane.registry.resource import SYSTEM, Context, Resource
-from parkube.kubeapi.client import CLUSTERROLEBINDINGS, CLUSTERROLES, GVR, NAMESPACES, PRIORITYCLASSES
+from parkube.kubeapi.client import CLUSTERROLEBINDINGS, CLUSTERROLES, CONFIGMAPS, GVR, NAMESPACES, PRIORITYCLASSES
 from parkube.kubeapi.errors import AlreadyExists, ApiError, NotFound, Obj
 from parkube.kubeapi.objects import copy
 
@@ -37,8 +37,8 @@ _AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
 class Bootstrap:
     """Creates what is missing, then keeps aggregated roles written out."""
 
-    def __init__(self, registry: Registry, rbac: Rbac) -> None:
-        self._registry, self._rbac = registry, rbac
+    def __init__(self, registry: Registry, rbac: Rbac, authentication: Mapping[str, str]) -> None:
+        self._registry, self._rbac, self._authentication = registry, rbac, authentication
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -55,6 +55,7 @@ class Bootstrap:
             *(self._ensure(CLUSTERROLES, obj) for obj in self._with_sums(list(cluster_roles()))),
             *(self._ensure(CLUSTERROLEBINDINGS, obj) for obj in cluster_role_bindings()),
         )
+        await asyncio.gather(*(self._ensure(gvr, obj) for gvr, obj in extension_objects(self._authentication)))
         self._task = asyncio.create_task(self._run(), name="cluster role aggregation")
 
     async def stop(self) -> None:
@@ -78,12 +79,12 @@ class Bootstrap:
     async def _ensure(self, gvr: GVR, wanted: Obj) -> None:
         resource = self._registry.catalogue.get(gvr)
         assert resource is not None, gvr
-        name = wanted["metadata"]["name"]
+        name, namespace = wanted["metadata"]["name"], wanted["metadata"].get("namespace", "")
         try:
-            found = (await self._registry.get(resource, "", name)).object()
+            found = (await self._registry.get(resource, namespace, name)).object()
         except NotFound:
             try:
-                await self._registry.create(resource, "", copy(wanted), Context(SYSTEM))
+                await self._registry.create(resource, namespace, copy(wanted), Context(SYSTEM))
             except AlreadyExists:
                 pass
             return
@@ -94,10 +95,12 @@ class Bootstrap:
                 return
             complete, wanted = _respecified, copy(wanted)
             resource.strategy.default(wanted)
+        elif gvr == CONFIGMAPS:
+            complete = _refilled
         elif gvr in _LEFT_ALONE or annotations.get(_AUTOUPDATE) != "true":
             return
         if complete(found, wanted) != found:
-            await self._registry.mutate(resource, "", name, lambda obj: complete(obj, wanted), Context(SYSTEM))
+            await self._registry.mutate(resource, namespace, name, lambda obj: complete(obj, wanted), Context(SYSTEM))
 
     async def _run(self) -> None:
         while True:
@@ -160,6 +163,11 @@ def _completed(found: Obj, wanted: Obj) -> Obj:
 def _respecified(found: Obj, wanted: Obj) -> Obj:
     """`found` with the spec that it ought to have."""
     return {**found, "spec": copy(wanted["spec"])}
+
+
+def _refilled(found: Obj, wanted: Obj) -> Obj:
+    """`found` with the data that it ought to have."""
+    return {**found, "data": {**(found.get("data") or {}), **wanted["data"]}}
 
 
 def _joined(have: Iterable[Obj], wanted: Iterable[Obj]) -> list[Obj]:

@@ -1,17 +1,21 @@
-"""The default ClusterRoles and their bindings, as data. They are Kubernetes' own, less what is not served here.
+"""The default ClusterRoles and their bindings, and what API servers behind Services read. They are Kubernetes' own,
+less what is not served here.
 
 Source: Kubernetes documentation, "Using RBAC Authorization", default roles and role bindings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from parkube.controlplane.access.rules import Rule
+from parkube.kubeapi.client import CONFIGMAPS, GVR
+from parkube.kubeapi.client import ROLES as ROLES_GVR
 from parkube.kubeapi.errors import Obj
 
 RBAC = "rbac.authorization.k8s.io"
+_SYSTEM = "kube-system"
 _READ = ("get", "list", "watch")
 _WRITE = ("create", "delete", "deletecollection", "patch", "update")
 _ALL = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
@@ -214,6 +218,18 @@ def cluster_role_bindings() -> Iterator[Obj]:
         if subjects:
             body["subjects"] = [{"apiGroup": RBAC, "kind": kind, "name": name} for kind, name in subjects]
         yield _object("ClusterRoleBinding", role, body, dict(_BOOTSTRAPPING))
+
+
+def extension_objects(authentication: Mapping[str, str]) -> Iterator[tuple[GVR, Obj]]:
+    """What API servers behind Services read to know whom to believe, and the right to read it."""
+    name = "extension-apiserver-authentication"
+    if authentication:
+        metadata = {"name": name, "namespace": _SYSTEM}
+        yield CONFIGMAPS, {
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": dict(authentication)
+        }  # fmt: skip
+    role = _object("Role", f"{name}-reader", {"rules": [_rule(_READ, "core", "configmaps", name)]}, _BOOTSTRAPPING)
+    yield ROLES_GVR, {**role, "metadata": {**role["metadata"], "namespace": _SYSTEM}}
 
 
 def _labels(name: str) -> dict[str, str]:

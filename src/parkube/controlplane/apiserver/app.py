@@ -10,7 +10,7 @@
                      |
                  authorize          -> 403
                      |
-discovery . OpenAPI . health . mounts . resources
+discovery . OpenAPI . health . mounts . resources . what other servers serve
                      |
    any error becomes a Status in the client's form
 """
@@ -24,6 +24,7 @@ from collections.abc import Awaitable, Callable
 
 from parkube.controlplane.access.authn import Authenticator
 from parkube.controlplane.access.authz import Attributes, Authorizer
+from parkube.controlplane.apiserver.aggregating import Aggregator
 from parkube.controlplane.apiserver.connection import Connection
 from parkube.controlplane.apiserver.discovery import Discovery
 from parkube.controlplane.apiserver.http import Header, Request, Response
@@ -34,6 +35,7 @@ from parkube.controlplane.apiserver.router import Target, target, verb_of
 from parkube.controlplane.apiserver.turns import Turns
 from parkube.controlplane.registry.catalogue import Catalogue
 from parkube.controlplane.registry.resource import User
+from parkube.controlplane.tunnel.extensions import Extension
 from parkube.kubeapi.errors import ApiError, InternalError, NotAcceptable
 
 log = logging.getLogger(__name__)
@@ -47,7 +49,7 @@ class App:
 
     def __init__(
         self, catalogue: Catalogue, resources: Resources, authenticator: Authenticator, authorizer: Authorizer,
-        discovery: Discovery, turns: Turns | None = None,
+        discovery: Discovery, turns: Turns | None = None, aggregator: Aggregator | None = None,
     ) -> None:  # fmt: skip
         self._catalogue = catalogue
         self._resources = resources
@@ -55,6 +57,7 @@ class App:
         self._authorizer = authorizer
         self._discovery = discovery
         self._turns = turns
+        self._aggregator = aggregator
         self._exact: dict[str, Mount] = {}
         self._prefixes: list[tuple[str, Mount]] = []
         self._open: set[str] = set()
@@ -103,21 +106,26 @@ class App:
         if mounted is not None:
             self._authorizer.require(Attributes(user, verb, path=path))
             return await mounted[0](request)
-        if self._turns is None:
-            return await self._answer(request, at, user, verb)
+        theirs = self._aggregator.of(path) if self._aggregator is not None else None
+        if self._turns is None or (theirs is not None and verb == "watch"):
+            return await self._answer(request, at, user, verb, theirs)
         ticket = await self._turns.take(request, user, at, verb)
         if ticket is None:
-            return await self._answer(request, at, user, verb)
+            return await self._answer(request, at, user, verb, theirs)
         try:
-            return await self._answer(request, at, user, verb)
+            return await self._answer(request, at, user, verb, theirs)
         finally:
             self._turns.give(ticket)
 
-    async def _answer(self, request: Request, at: Target | None, user: User, verb: str) -> Response | None:
+    async def _answer(
+        self, request: Request, at: Target | None, user: User, verb: str, theirs: Extension | None
+    ) -> Response | None:
+        about = Attributes(user, verb, path=request.path) if at is None else attributes(user, at, request)
+        self._authorizer.require(about)
+        if theirs is not None and self._aggregator is not None:
+            return await self._aggregator.serve(request, user, theirs)
         if at is not None:
-            self._authorizer.require(attributes(user, at, request))
             return await self._resources.handle(request, at)
-        self._authorizer.require(Attributes(user, verb, path=request.path))
         answer = self._discovery.handle(request) if request.method in ("GET", "HEAD") else None
         if answer is None:
             raise no_such_resource()

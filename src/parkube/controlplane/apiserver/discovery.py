@@ -6,13 +6,16 @@ Made from the catalogue when first asked for and kept as bytes until the catalog
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from parkube.controlplane.apiserver.aggregating import discovered, groups_of
 from parkube.controlplane.apiserver.http import Request, Response
 from parkube.controlplane.apiserver.negotiation import PLAIN, PROTOBUF, Form, accepted, encode, form
 from parkube.controlplane.registry.catalogue import Catalogue
 from parkube.controlplane.registry.kinds.subresources import subresource as speaks
 from parkube.controlplane.registry.resource import Resource
+from parkube.controlplane.tunnel.extensions import Extension
 from parkube.kubeapi.errors import NotAcceptable, Obj
 
 _AGGREGATED = ("v2", "v2beta1")
@@ -20,13 +23,21 @@ _DISCOVERY = ("APIGroupDiscoveryList", "apidiscovery.k8s.io")  # the `as` and `g
 
 
 class Discovery:
-    """Answers discovery requests; `address` is what clients of any network are told to dial."""
+    """Answers discovery requests; `address` is what clients of any network are told to dial. `others`: the group
+    versions that other servers serve; what they say of their own resources is theirs to answer."""
 
-    def __init__(self, catalogue: Catalogue, address: str = "") -> None:
+    def __init__(
+        self, catalogue: Catalogue, address: str = "", others: Callable[[], Iterable[Extension]] = tuple
+    ) -> None:
         self._catalogue = catalogue
         self._address = address
+        self._others = others
         self._kept: dict[tuple[str, str], tuple[bytes, bytes]] = {}
-        catalogue.on_change(lambda what, row: self._kept.clear())
+        catalogue.on_change(lambda what, row: self.changed())
+
+    def changed(self) -> None:
+        """What is kept holds no longer."""
+        self._kept.clear()
 
     def handle(self, request: Request) -> Response | None:
         """The answer for a discovery path; None for any other."""
@@ -59,12 +70,10 @@ class Discovery:
         if len(parts) == 1:
             return self._versions() if core else self._groups()
         group = "" if core else parts[1]
-        versions = self._by_group().get(group)
-        if versions is None:
-            return None
         if not core and len(parts) == 2:
-            return {"kind": "APIGroup", "apiVersion": "v1", **_group(group, list(versions))}
-        rows = versions.get(parts[-1])
+            known = self._names().get(group)
+            return {"kind": "APIGroup", "apiVersion": "v1", **_group(group, known)} if known else None
+        rows = self._by_group().get(group, {}).get(parts[-1])
         if rows is None:
             return None
         group_version = f"{group}/{parts[-1]}" if group else parts[-1]
@@ -78,6 +87,13 @@ class Discovery:
             groups.setdefault(row.gvr.group, {}).setdefault(row.gvr.version, []).append(row)
         return {g: dict(sorted(v.items(), key=lambda pair: _rank(pair[0]))) for g, v in groups.items()}
 
+    def _names(self) -> dict[str, list[str]]:
+        """Group -> its versions by preference, those of others too."""
+        found = {group: list(versions) for group, versions in self._by_group().items()}
+        for group, versions in groups_of(self._others()).items():
+            found[group] = sorted({*found.get(group, ()), *versions}, key=_rank)
+        return found
+
     def _versions(self) -> Obj:
         return {
             "kind": "APIVersions", "apiVersion": "v1", "versions": list(self._by_group().get("", {"v1": []})),
@@ -85,19 +101,24 @@ class Discovery:
         }  # fmt: skip
 
     def _groups(self) -> Obj:
-        groups = [_group(name, list(versions)) for name, versions in self._by_group().items() if name]
+        groups = [_group(name, versions) for name, versions in self._names().items() if name]
         return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
 
     def _list_all(self, core: bool, version: str) -> Obj:
+        rows, others = self._by_group(), {(one.group, one.version): one for one in self._others()}
+
+        def told(group: str, version: str) -> Obj:
+            if (group, version) in others:
+                return discovered(others[group, version])
+            resources = [_discovered(row) for row in rows[group][version]]
+            return {"version": version, "resources": resources, "freshness": "Current"}
+
         items = [
             {
                 "metadata": {"name": name, "creationTimestamp": None} if name else {"creationTimestamp": None},
-                "versions": [
-                    {"version": v, "resources": [_discovered(row) for row in rows], "freshness": "Current"}
-                    for v, rows in versions.items()
-                ],
+                "versions": [told(name, v) for v in versions],
             }
-            for name, versions in self._by_group().items()
+            for name, versions in self._names().items()
             if (name == "") == core
         ]
         return {

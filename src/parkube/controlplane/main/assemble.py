@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from parkube.controlplane.access.access import Access
+from parkube.controlplane.access.feed import Route
 from parkube.controlplane.apiserver import node_streams, pods, proxying, site, wellknown
+from parkube.controlplane.apiserver.aggregating import Aggregator
 from parkube.controlplane.apiserver.app import App
 from parkube.controlplane.apiserver.discovery import Discovery
 from parkube.controlplane.apiserver.local import LocalClient
@@ -25,6 +27,7 @@ from parkube.controlplane.registry.kinds import builtin_catalogue
 from parkube.controlplane.registry.operations import Registry
 from parkube.controlplane.registry.resource import Context, Resource
 from parkube.controlplane.storage.port import Store
+from parkube.controlplane.tunnel.extensions import APISERVICES, Extensions
 from parkube.controlplane.tunnel.hooks import Hooks
 from parkube.controlplane.tunnel.reach import Reach
 from parkube.controlplane.tunnel.site import Site
@@ -63,6 +66,7 @@ class Server:
     client: LocalClient
     address: str  # at which agents and pods reach it
     tunnels: Tunnels
+    extensions: Extensions
     app: App
     health: Health
 
@@ -84,7 +88,7 @@ def assemble(
     host_port = f"{address}:{config.https_listen_port}"
     access = Access(
         pki.service_account_key, service_cidr=config.service_cidr, node_ports=config.service_node_port_range,
-        clock=clock,
+        clock=clock, authentication=pki.authentication(),
     )  # fmt: skip
     catalogue = builtin_catalogue(DefinitionStrategy())
     registry = Registry(store, catalogue, access.admissions, clock=clock, new_uid=lambda: str(uuid.uuid4()))
@@ -99,9 +103,15 @@ def assemble(
     reach = Reach(client, tunnels)
     special.answer(proxying.handlers(reach, tunnels))
     access.webhooks.call = Hooks(reach).post
-    discovery = Discovery(catalogue, host_port)
+    extensions = Extensions(client, reach, pki.extension_ssl_context, clock)
+    discovery = Discovery(catalogue, host_port, lambda: extensions.by_version.values())
+    extensions.changed = discovery.changed
+    access.more_routes.append(Route(APISERVICES, extensions.put, extensions.drop))
     turns = Turns(access.flows, lambda row: len(registry.caches.of(row)))
-    app = App(catalogue, Resources(registry, special), access.authenticator, access.authorizer, discovery, turns)
+    app = App(
+        catalogue, Resources(registry, special), access.authenticator, access.authorizer, discovery, turns,
+        Aggregator(extensions),
+    )  # fmt: skip
     health = Health()
     checks = {name: health.check(name) for name in ("store", "caches", "rbac/bootstrap-roles")}
     wellknown.mount_version(app)
@@ -125,6 +135,7 @@ def assemble(
         client,
         address,
         tunnels,
+        extensions,
         app,
         health,
     )

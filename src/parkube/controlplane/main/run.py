@@ -97,7 +97,12 @@ async def serving(config: ServerConfig) -> AsyncIterator[Server]:
 @contextlib.asynccontextmanager
 async def _background(server: Server) -> AsyncIterator[None]:
     """Everything that works by itself while the server runs."""
-    jobs: list[Coroutine[Any, Any, None]] = [server.app.sweep(), server.tunnels.watch_over(), *_loops(server)]
+    jobs: list[Coroutine[Any, Any, None]] = [
+        server.app.sweep(),
+        server.tunnels.watch_over(),
+        server.extensions.watch_over(),
+        *_loops(server),
+    ]
     if not server.config.disable_agent:
         jobs.append(own_agent.supervise(own_agent.command(server.config)))
         jobs.append(own_role.mark(server.client, own_role.own_name(server.config.node_name)))

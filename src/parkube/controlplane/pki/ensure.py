@@ -33,6 +33,7 @@ from parkube.kubeapi.files import write_file
 from parkube.kubeapi.jointoken import TokenError, ca_hash, compose, parse
 
 RENEW_BEFORE = timedelta(days=90)
+_PROXY = "client-auth-proxy"
 _CLIENTS = {
     "client-admin": ("system:admin", ("system:masters",)),
     "client-controller": ("system:kube-controller-manager", ()),
@@ -47,6 +48,7 @@ class Pki:
     directory: Path
     server_ca: bytes
     client_ca: Authority
+    header_ca: bytes  # whoever has its certificate is believed about whom it speaks for
     admin: KeyPair
     service_account_key: bytes  # PEM, EC P-256: signs service-account tokens (ES256)
     token: str  # the full token, as in server/token
@@ -79,6 +81,31 @@ class Pki:
         context.num_tickets = 1  # a ticket costs memory on every one of thousands of connections
         context.set_alpn_protocols(["http/1.1"])
         return context
+
+    def extension_ssl_context(self, bundle: bytes, unchecked: bool) -> ssl.SSLContext:
+        """TLS to an API server behind a Service: trusts the bundle (where empty, what this machine trusts; `unchecked`:
+        anybody), and shows that we speak for others. Raises ValueError."""
+        try:
+            context = ssl.create_default_context(cadata=bundle.decode() or None)
+        except (ssl.SSLError, UnicodeDecodeError) as error:
+            raise ValueError(f"unable to load root certificates: {error}") from error
+        if unchecked:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.load_cert_chain(self.directory / f"{_PROXY}.crt", self.directory / f"{_PROXY}.key")
+        return context
+
+    def authentication(self) -> dict[str, str]:
+        """What other API servers must know to believe our clients and us: the data of the ConfigMap
+        `extension-apiserver-authentication`."""
+        return {
+            "client-ca-file": self.client_ca.pem.decode(),
+            "requestheader-client-ca-file": self.header_ca.decode(),
+            "requestheader-allowed-names": '["system:auth-proxy"]',
+            "requestheader-username-headers": '["X-Remote-User"]',
+            "requestheader-uid-headers": '["X-Remote-Uid"]',
+            "requestheader-group-headers": '["X-Remote-Group"]',
+            "requestheader-extra-headers-prefix": '["X-Remote-Extra-"]',
+        }
 
     def kubeconfig(self, url: str) -> bytes:
         """An administrator's kubeconfig for the server at `url`."""
@@ -137,6 +164,8 @@ def ensure(
         moment = now()
         server_ca = _authority(tls, "server-ca", "parkube-server-ca", moment)
         client_ca = _authority(tls, "client-ca", "parkube-client-ca", moment)
+        header_ca = _authority(tls, "request-header-ca", "parkube-request-header-ca", moment)
+        _leaf(tls, _PROXY, header_ca, moment, "system:auth-proxy", (), ())
         _leaf(tls, "serving-kube-apiserver", server_ca, moment, "kube-apiserver", (), sans)
         pairs = {name: _leaf(tls, name, client_ca, moment, *who, ()) for name, who in _CLIENTS.items()}
         service_key = _service_key(tls / "service.key")
@@ -145,7 +174,9 @@ def ensure(
         raise PkiError(str(exc)) from exc
     except OSError as exc:
         raise PkiError(f"cannot keep keys under {server_dir}: {exc.strerror or exc} ({exc.filename})") from exc
-    return Pki(tls, server_ca.pem, client_ca, pairs["client-admin"], service_key, full, for_nodes, now)
+    return Pki(
+        tls, server_ca.pem, client_ca, header_ca.pem, pairs["client-admin"], service_key, full, for_nodes, now
+    )  # fmt: skip
 
 
 def _b64(value: bytes) -> str:

@@ -1,4 +1,4 @@
-"""APIService, as an object: row and rules. No request is passed on to such a service yet."""
+"""APIService: row and rules. Whether such a service answers, and how it is asked, is not known here."""
 
 from __future__ import annotations
 
