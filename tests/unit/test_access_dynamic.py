@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from parkube.controlplane.registry.cel import CelError, compiled
-from parkube.controlplane.registry.resource import Context
+from parkube.controlplane.registry.resource import Context, User
 from parkube.kubeapi.client import CONFIGMAPS, DEPLOYMENTS, GVR, NAMESPACES, PODS
 from parkube.kubeapi.errors import ApiError, Forbidden, InternalError, Invalid, Obj
 from tests.fakes.cluster import Cluster, person
@@ -195,6 +195,27 @@ async def test_a_validating_policy_judges_with_variables_and_parameters() -> Non
         await cluster.delete(CONFIGMAPS, "limits", "default")
         with pytest.raises(Forbidden, match="no params found"):
             await cluster.create(DEPLOYMENTS, "none", "default", spec=deployment(1))
+
+
+async def test_expressions_may_ask_what_the_user_may_do() -> None:
+    async with Cluster() as cluster:
+        boss = User("boss", ("system:masters",))
+        seen = Endpoint(cluster, lambda r: {"allowed": True})
+        not_for_masters = "!authorizer.requestResource.check('breakglass').allowed()"
+        conditions = [{"name": "c", "expression": not_for_masters}]
+        await cluster.create(VALIDATING, "v", webhooks=[hook(matchConditions=conditions)])
+        await cluster.create(CONFIGMAPS, "a", "default", user=boss)
+        assert not seen.asked
+        await cluster.create(CONFIGMAPS, "b", "default", user=person("ada"))
+        assert len(seen.asked) == 1
+        check = "authorizer.group('apps').resource('deployments').subresource('scale').namespace('x').check('update')"
+        account = "authorizer.serviceAccount('default', 'sa').path('/metrics').check('get')"
+        rule = f"{check}.allowed() && !{check}.errored() && !{account}.allowed() && {account}.reason() == ''"
+        spec = {"validations": [{"expression": rule, "message": "may not scale"}]}
+        await policy(cluster, "validating", spec, validationActions=["Deny"])
+        await cluster.create(DEPLOYMENTS, "d1", "default", user=boss, spec=deployment(1))
+        with pytest.raises(ApiError, match="may not scale"):
+            await cluster.create(DEPLOYMENTS, "d2", "default", user=person("ada"), spec=deployment(1))
 
 
 async def test_a_policy_may_only_warn() -> None:

@@ -117,7 +117,7 @@ class Access:
             RuntimeClasses(self.read),
             LimitRanger(self.find),
             Storage(self.find),
-            Dynamic(self.webhooks, self.policies, self._versions, self.read),
+            Dynamic(self.webhooks, self.policies, self._versions, self.read, self.authorizer),
             DefinitionWarnings(),
             self._services,
             Quotas(self.find, self._mutate, clock),

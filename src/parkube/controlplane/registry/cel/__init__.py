@@ -1,20 +1,33 @@
 """CEL, the Common Expression Language, as Kubernetes speaks it. A port of three names; the library behind it is loaded
 when the first expression is compiled, so that a server without expressions does not carry it.
 
-Expressions are checked for syntax, names and the types of literals; variables are dynamic. Not here: `authorizer`,
+Expressions are checked for syntax, names and the types of literals; variables are dynamic. Not here:
 comprehensions over two variables, cost budgets.
 Source: Kubernetes documentation, "Common Expression Language in Kubernetes".
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from parkube.controlplane.registry.cel import objects
 
-__all__ = ["CelError", "Program", "compiled"]
+__all__ = ["CelError", "Program", "Rights", "compiled"]
+
+Ask = Callable[[Mapping[str, str]], tuple[bool, str]]
+"""What is asked (`verb`, and `path` or `group`, `resource`, `subresource`, `namespace`, `name`; `account` as
+`namespace:name` where it is not about the user) -> whether it is allowed, and why."""
+asking: ContextVar[Ask] = ContextVar("asking")
+
+
+class Rights(NamedTuple):
+    """The value of the variable `authorizer`. `about`: what `authorizer.requestResource` is."""
+
+    ask: Ask
+    about: Mapping[str, str]
 
 
 class CelError(Exception):
@@ -29,8 +42,13 @@ class Program:
 
     def evaluate(self, variables: Mapping[str, Any]) -> Any:
         """The value, in plain Python. Raises `CelError`."""
+        given = dict(variables)
+        rights = given.get("authorizer")
+        if isinstance(rights, Rights):
+            given["authorizer"] = {"requestResource": dict(rights.about)}
+            asking.set(rights.ask)
         try:
-            value = self._expression.eval(data=dict(variables))
+            value = self._expression.eval(data=given)
             plain = value.plain_value()
         except Exception as error:
             raise CelError(_first(error)) from error

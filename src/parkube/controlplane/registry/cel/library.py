@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from parkube.controlplane.registry.cel import asking
 from parkube.controlplane.registry.metadata import NAME_RULES
 from parkube.kubeapi import quantities
 
@@ -167,6 +168,29 @@ def _formats() -> Iterator[Function]:
     yield "jsonpatch.escapeKey", _STRING, [_STRING], False, lambda text: text.replace("~", "~0").replace("/", "~1")
 
 
+def _rights() -> Iterator[Function]:
+    """`authorizer.group("apps").resource("deployments").namespace("shop").check("create").allowed()` and its like."""
+    for part in ("path", "group", "resource", "subresource", "namespace", "name"):
+        yield part, _MAP, [_MAP, _STRING], True, lambda check, text, part=part: _asked(check, part, text)
+    yield "serviceAccount", _MAP, [_MAP, _STRING, _STRING], True, lambda check, namespace, name: _asked(
+        check, "account", f"{namespace}:{name}")  # fmt: skip
+    yield "check", _MAP, [_MAP, _STRING], True, _decided
+    yield "allowed", _BOOL, [_MAP], True, lambda decision: bool(decision["allowed"])
+    yield "reason", _STRING, [_MAP], True, lambda decision: decision["reason"]
+    yield "errored", _BOOL, [_MAP], True, lambda decision: False
+    yield "error", _STRING, [_MAP], True, lambda decision: ""
+
+
+def _asked(check: Any, part: str, text: str) -> dict[str, str]:
+    kept = {key: value for key, value in check.items() if key != "requestResource"}
+    return {**kept, part: text}
+
+
+def _decided(check: Any, verb: str) -> dict[str, Any]:
+    allowed, reason = asking.get()({**check, "verb": verb})
+    return {"allowed": "yes" if allowed else "", "reason": reason}
+
+
 def _unfit(rule: str, text: str) -> list[str]:
     pattern, longest, words = NAME_RULES[rule]
     return [words] if len(text) > longest or not pattern.fullmatch(text) else []
@@ -175,7 +199,7 @@ def _unfit(rule: str, text: str) -> list[str]:
 @lru_cache(maxsize=1)
 def _functions() -> list[Any]:
     overloads: dict[str, list[Any]] = {}
-    groups = (_quantities(), _versions(), _strings_and_lists(), _urls(), _addresses(), _formats())
+    groups = (_quantities(), _versions(), _strings_and_lists(), _urls(), _addresses(), _formats(), _rights())
     for group in groups:
         for name, result, arguments, member, run in group:
             found = overloads.setdefault(name, [])

@@ -90,7 +90,7 @@ def _hook_faults(hook: Obj, path: str) -> list[Cause]:
     return found
 
 
-_VARIABLES = ("object", "oldObject", "request", "params", "namespaceObject", "variables")
+_VARIABLES = ("object", "oldObject", "request", "params", "namespaceObject", "variables", "authorizer")
 
 
 def expression_faults(holders: Iterable[Obj], path: str, *extra: str) -> list[Cause]:

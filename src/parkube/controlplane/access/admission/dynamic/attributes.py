@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from parkube.controlplane.registry.cel import Rights
 from parkube.controlplane.registry.resource import Context, Resource
 from parkube.kubeapi.errors import Obj
 
@@ -25,6 +26,7 @@ class Write:
     old: Obj | None
     context: Context
     versions: list[Resource]  # rows that share the objects, `row` among them
+    rights: Rights | None = None  # what expressions may ask of the authorizer
     namespace_object: Obj = field(default_factory=dict)
 
     @property

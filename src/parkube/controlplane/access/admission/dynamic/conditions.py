@@ -8,7 +8,7 @@ from typing import Any
 from parkube.controlplane.registry.cel import CelError, compiled
 from parkube.kubeapi.errors import Obj
 
-VARIABLES = ("object", "oldObject", "request", "params", "namespaceObject", "variables")
+VARIABLES = ("object", "oldObject", "request", "params", "namespaceObject", "variables", "authorizer")
 
 
 class Undecided(Exception):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from parkube.controlplane.access.admission.dynamic.attributes import Write
 from parkube.controlplane.access.admission.dynamic.policies import Policies
 from parkube.controlplane.access.admission.dynamic.webhooks import Webhooks
 from parkube.controlplane.access.admission.plugin import Plugin, Read
+from parkube.controlplane.access.authn import service_account_user
+from parkube.controlplane.access.authz import Attributes, Authorizer
 from parkube.controlplane.registry import schemas
-from parkube.controlplane.registry.resource import Context, Resource
+from parkube.controlplane.registry.cel import Rights
+from parkube.controlplane.registry.resource import Context, Resource, User
 from parkube.kubeapi.client import NAMESPACES
 from parkube.kubeapi.errors import NotFound, Obj
 
@@ -23,8 +26,11 @@ class Dynamic(Plugin):
 
     operations = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
 
-    def __init__(self, webhooks: Webhooks, policies: Policies, versions: Versions, read: Read) -> None:
+    def __init__(
+        self, webhooks: Webhooks, policies: Policies, versions: Versions, read: Read, authorizer: Authorizer
+    ) -> None:
         self._webhooks, self._policies, self._versions, self._read = webhooks, policies, versions, read
+        self._authorizer = authorizer
 
     async def admit(
         self, operation: str, resource: Resource, subresource: str, namespace: str, name: str,
@@ -58,7 +64,12 @@ class Dynamic(Plugin):
         new: Obj | None, old: Obj | None, context: Context,
     ) -> Write | None:  # fmt: skip
         versions = self._versions(resource)
-        write = Write(operation, resource, subresource, namespace, name, new, old, context, versions)
+        about = {
+            "group": resource.gvr.group, "resource": resource.gvr.resource, "subresource": subresource,
+            "namespace": namespace, "name": name,
+        }  # fmt: skip
+        rights = Rights(partial(_allowed, self._authorizer, context.user), about)
+        write = Write(operation, resource, subresource, namespace, name, new, old, context, versions, rights)
         if write.exempt:
             return None
         if namespace:
@@ -67,6 +78,16 @@ class Dynamic(Plugin):
             except NotFound:
                 pass
         return write
+
+
+def _allowed(authorizer: Authorizer, user: User, asked: Mapping[str, str]) -> tuple[bool, str]:
+    """What the authorizer says of the user, or of the service account that is named."""
+    if asked.get("account"):
+        namespace, _, name = asked["account"].partition(":")
+        user = service_account_user(namespace, name)
+    parts = ("group", "resource", "subresource", "namespace", "name", "path")
+    decision = authorizer.authorize(Attributes(user, asked["verb"], *(asked.get(part, "") for part in parts)))
+    return decision.allowed, decision.reason
 
 
 def _settle(row: Resource, subresource: str, old: Obj | None, context: Context, changed: Obj) -> None:

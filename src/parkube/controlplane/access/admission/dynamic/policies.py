@@ -124,7 +124,7 @@ class Policies:
         new, old = write.in_version(row)
         values: dict[str, Any] = {
             "object": new, "oldObject": old, "request": write.request(row, ""), "params": param,
-            "namespaceObject": write.namespace_object or None, "variables": {},
+            "namespaceObject": write.namespace_object or None, "variables": {}, "authorizer": write.rights,
         }  # fmt: skip
         for variable in spec.get("variables") or ():
             try:

@@ -104,7 +104,12 @@ class Webhooks:
         if row is None or not spec.get("matchConditions"):
             return row
         new, old = write.in_version(row)
-        values: dict[str, Any] = {"object": new, "oldObject": old, "request": write.request(row, "")}
+        values: dict[str, Any] = {
+            "object": new,
+            "oldObject": old,
+            "request": write.request(row, ""),
+            "authorizer": write.rights,
+        }
         try:
             return row if conditions.hold(spec["matchConditions"], values) else None
         except conditions.Undecided as error:
