@@ -12,7 +12,7 @@ from parkube.kubeapi.client import EVENTS, PODS, RUNTIMECLASSES
 from parkube.kubeapi.errors import Obj
 from parkube.nodeagent.plan import pods
 from parkube.nodeagent.plan.admission import refusal, resize_refusal
-from parkube.nodeagent.plan.model import ContainerSpec
+from parkube.nodeagent.plan.model import ContainerPhase, ContainerSpec
 from parkube.nodeagent.plan.resources import pod_requests
 from parkube.nodeagent.runtime.cri.convert import container_config
 from tests.fakes.node import Edge, container, pod, ready
@@ -97,6 +97,33 @@ def test_a_pod_that_the_node_cannot_take_is_rejected_and_makes_nothing(tmp_path:
             assert status["message"] == 'Pod was rejected: forbidden sysctl: "kernel.msgmax" not allowlisted'
             assert not await edge.runtime.pods()
             assert "SysctlForbidden" in [e["reason"] for e in edge.client.all(EVENTS)]
+
+    run(story())
+
+
+def test_a_pod_whose_forerunner_was_deleted_at_once_is_taken_while_that_one_ends(tmp_path: Path) -> None:
+    """The API has forgotten it, and so the scheduler counts on its room."""
+
+    async def story() -> None:
+        edge = Edge(tmp_path)
+        stop = edge.runtime.stop_container
+
+        async def slowly(container_id: str, timeout_s: float) -> None:
+            await asyncio.sleep(20)
+            await stop(container_id, timeout_s)
+
+        edge.runtime.stop_container = slowly  # type: ignore[method-assign]
+        async with edge.running():
+            await edge.client.create(PODS, pod("a", port(80)))
+            await asyncio.sleep(2)
+            await edge.client.create(PODS, pod("b", port(80)))
+            await asyncio.sleep(2)
+            assert edge.status("b")["reason"] == "NodePorts"
+            await edge.client.delete(PODS, "a", "default", options={"gracePeriodSeconds": 0})
+            await edge.client.create(PODS, pod("c", port(80)))
+            await asyncio.sleep(2)
+            assert (await edge.containers("a"))["c"].phase is ContainerPhase.RUNNING
+            assert ready(edge.status("c"))
 
     run(story())
 

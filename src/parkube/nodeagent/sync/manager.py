@@ -104,7 +104,7 @@ class Pods:
         return [
             worker
             for worker in self
-            if worker.memory.admitted and not worker.memory.stopped and not worker.memory.rejected
+            if not worker.gone and worker.memory.admitted and not worker.memory.stopped and not worker.memory.rejected
             and not is_terminal(worker.pod)
         ]  # fmt: skip
 
