@@ -229,6 +229,24 @@ def test_services_reach_ready_pods_and_refuse_where_none_is(kube: Kubectl, node:
     kube("delete", "service/web", "pod/asks", "--timeout=20s")
 
 
+def test_a_file_on_the_node_is_a_pod_and_the_node_tells_what_it_uses(kube: Kubectl, node: EdgeNode) -> None:
+    folder = node.data_dir / "agent/pod-manifests"
+    folder.mkdir(exist_ok=True)
+    (folder / "keeper.json").write_text(pod("keeper", shell("echo here; busybox sleep 1000")))
+    kube("wait", "--for=create", f"pod/keeper-{NODE}", "--timeout=15s")
+    kube("wait", "--for=condition=Ready", f"pod/keeper-{NODE}", "--timeout=15s")
+    assert kube("logs", f"keeper-{NODE}") == "here\n"
+    said = json.loads(kube("get", "--raw", f"/api/v1/nodes/{NODE}/proxy/stats/summary"))
+    (used,) = [p for p in said["pods"] if p["podRef"]["name"] == f"keeper-{NODE}"]
+    assert 0 < used["memory"]["workingSetBytes"] < 64 << 20
+    assert 0 < used["cpu"]["usageCoreNanoSeconds"] < 5e9
+    assert said["node"]["fs"]["capacityBytes"] > said["node"]["fs"]["usedBytes"] > 0
+    listed = json.loads(kube("get", "--raw", f"/api/v1/nodes/{NODE}/proxy/pods"))["items"]
+    assert f"keeper-{NODE}" in [p["metadata"]["name"] for p in listed]
+    (folder / "keeper.json").unlink()
+    kube("wait", "--for=delete", f"pod/keeper-{NODE}", "--timeout=20s")
+
+
 def test_a_pod_on_the_hosts_network_has_the_nodes_address(kube: Kubectl, node: EdgeNode) -> None:
     serve = "echo $(busybox hostname) > /www/name; exec busybox httpd -f -p 8091 -h /www"
     mounts = [{"name": "www", "mountPath": "/www"}]
