@@ -176,7 +176,10 @@ async def test_eviction_and_its_budget(server: Server) -> None:
     spent = (await server.client.get(budgets.gvr, "b", "default"))["status"]
     assert spent["disruptionsAllowed"] == 0
     assert list(spent["disruptedPods"]) == ["p"]
-    assert "deletionTimestamp" in (await server.client.get(PODS, "p", "default"))["metadata"]
+    gone = await server.client.get(PODS, "p", "default")
+    assert "deletionTimestamp" in gone["metadata"]
+    said = {c["type"]: c.get("reason") for c in gone["status"]["conditions"]}
+    assert said == {"Ready": None, "DisruptionTarget": "EvictionByEvictionAPI"}
 
 
 async def test_tokens_reviews_and_rights(server: Server, line: Line) -> None:

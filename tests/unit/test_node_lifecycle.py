@@ -203,3 +203,38 @@ def test_nodes_get_their_ranges() -> None:
             assert sum(e.startswith("CIDRNotAvailable") for e in c.events()) == 1
 
     run(story())
+
+
+def test_a_pod_that_is_ended_by_a_taint_or_with_its_node_says_so() -> None:
+    async def story() -> None:
+        async with FakeCluster(*ALL, agents=False) as c:
+            c.node("n1", taints=[{"key": "k", "value": "v", "effect": "NoExecute"}])
+            pod(c, "hasty", "n1", [])
+            pod(c, "bears", "n1", [{"key": "k", "operator": "Exists", "tolerationSeconds": 30}])
+            await asyncio.sleep(5)
+            assert why(c, "hasty") == ("True", "DeletionByTaintManager")
+            assert why(c, "bears") == ("", "")
+            free = node(c, "n1")
+            free["spec"]["taints"] = []
+            c.client.put(NODES, free)
+            await asyncio.sleep(60)
+            assert names(c) == {"bears"}  # the taint went before its time was over
+
+            stays = next(p for p in c.client.all(PODS) if p["metadata"]["name"] == "bears")
+            stays["metadata"]["finalizers"] = ["test/kept"]
+            c.client.put(PODS, stays)
+            c.client.drop(NODES, "n1")
+            await asyncio.sleep(100)
+            lost = next(p for p in c.client.all(PODS) if p["metadata"]["name"] == "bears")
+            assert (lost["status"]["phase"], why(c, "bears")) == ("Failed", ("True", "DeletionByPodGC"))
+
+    run(story())
+
+
+def why(c: FakeCluster, name: str) -> tuple[str, str]:
+    """The condition DisruptionTarget of a pod: status and reason."""
+    there = next(p for p in c.client.all(PODS) if p["metadata"]["name"] == name)
+    for condition in (there.get("status") or {}).get("conditions") or ():
+        if condition["type"] == "DisruptionTarget":
+            return condition["status"], condition["reason"]
+    return "", ""

@@ -9,6 +9,9 @@ from parkube.kubeapi.errors import Obj
 
 DISRUPTION_TARGET = "DisruptionTarget"
 
+BY_EVICTION, BY_SCHEDULER = "EvictionByEvictionAPI", "PreemptionByScheduler"
+BY_TAINT, BY_POD_GC = "DeletionByTaintManager", "DeletionByPodGC"
+
 
 def disruption_target(reason: str, message: str, now: str) -> Obj:
     """The condition; `now` in RFC 3339."""

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from parkube.controlplane.apiserver.special import Create
+from parkube.controlplane.registry.deletion import check_preconditions
 from parkube.controlplane.registry.operations import Registry
 from parkube.controlplane.registry.options import ListOptions
 from parkube.controlplane.registry.resource import Context, Resource
 from parkube.kubeapi.client import GVR, PODS
+from parkube.kubeapi.disruption import BY_EVICTION, disruption_target
 from parkube.kubeapi.errors import BadRequest, Conflict, InternalError, Obj, TooManyRequests
 from parkube.kubeapi.selectors import LabelSelector
 
@@ -46,10 +48,26 @@ def handlers(registry: Registry, clock: Callable[[], float]) -> dict[tuple[GVR, 
                 await registry.mutate(
                     budgets, namespace, budget["metadata"]["name"], lambda b: draw(b, name, stamp), dry, "status"
                 )
-        await registry.delete(row, namespace, name, options, dry)
+        why = disruption_target(BY_EVICTION, "Eviction API: evicting", _stamp(clock()))
+        await registry.mutate(row, namespace, name, lambda pod: doomed(pod, options, why, row), dry, "status")
+        await registry.delete(row, namespace, name, _judged(options), dry)
         return _success(201)
 
     return {(PODS, "binding"): binding, (PODS, "eviction"): eviction}
+
+
+def doomed(pod: Obj, options: Obj, why: Obj, row: Resource) -> Obj:
+    """The pod with the condition that it is evicted. Raises Conflict when it is not the one that was meant."""
+    check_preconditions(pod, options, row)
+    status = dict(pod.get("status") or {})
+    others = [c for c in status.get("conditions") or () if c.get("type") != why["type"]]
+    return {**pod, "status": {**status, "conditions": [*others, why]}}
+
+
+def _judged(options: Obj) -> Obj:
+    """Delete options without the revision that `doomed` has compared and then moved."""
+    preconditions = {k: v for k, v in (options.get("preconditions") or {}).items() if k != "resourceVersion"}
+    return {**options, **({"preconditions": preconditions} if "preconditions" in options else {})}
 
 
 def bind(pod: Obj, node: str, meta: Obj, stamp: str) -> Obj:

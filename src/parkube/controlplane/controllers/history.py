@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import orjson
+
 from parkube.controlplane.controllers.deployments.model import copied_annotations, safe_hash, template_digest
 from parkube.controlplane.controllers.views import CONTROLLERREVISIONS
 from parkube.kubeapi.client import Client
@@ -15,8 +17,13 @@ HASH_LABEL = "controller-revision-hash"
 
 
 def revision_data(template: Obj) -> Obj:
-    """What a ControllerRevision holds: a patch that puts this template back."""
-    return {"spec": {"template": {**template, "$patch": "replace"}}}
+    """What a ControllerRevision holds: a patch that puts this template back.
+
+    Keys are in their order, so that who makes the patch of the same template compares equal by its bytes.
+    """
+    patch = {"spec": {"template": {**template, "$patch": "replace"}}}
+    ordered: Obj = orjson.loads(orjson.dumps(patch, option=orjson.OPT_SORT_KEYS))
+    return ordered
 
 
 def hash_labels(template: Obj, revision_hash: str) -> Mapping[str, str]:

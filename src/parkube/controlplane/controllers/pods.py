@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from parkube.controlplane.controllers.runner import Env, Expectations
-from parkube.kubeapi.client import PODS, Client
+from parkube.kubeapi.client import PODS, Client, PatchType
 from parkube.kubeapi.compact import PodInfo
 from parkube.kubeapi.errors import ApiError, Forbidden, NotFound, Obj
 from parkube.kubeapi.objects import copy, owner_reference
@@ -26,6 +26,12 @@ def pod_from(owner: Obj, template: Obj) -> Obj:
         "ownerReferences": [owner_reference(owner)],
     }  # fmt: skip
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template.get("spec") or {}}
+
+
+async def note_disruption(client: Client, pod: PodInfo, condition: Obj, **status: Any) -> None:
+    """Put on a pod why the cluster ends it (and other status), before it is deleted. Raises NotFound, Conflict."""
+    patch = {"metadata": {"uid": pod.uid}, "status": {"conditions": [condition], **status}}
+    await client.patch(PODS, pod.name, patch, pod.namespace, kind=PatchType.STRATEGIC, subresource="status")
 
 
 class PodControl:

@@ -9,14 +9,13 @@ from collections.abc import Callable
 from parkube.controlplane.scheduler.preemption import Victims
 from parkube.kubeapi.client import PODS, Client, PatchType
 from parkube.kubeapi.compact import PodInfo
-from parkube.kubeapi.disruption import disruption_target
+from parkube.kubeapi.disruption import BY_SCHEDULER, disruption_target
 from parkube.kubeapi.errors import ApiError, NotFound, Obj
 from parkube.kubeapi.objects import rfc3339
 from parkube.kubeapi.recorder import Recorder, Reference
 
 log = logging.getLogger(__name__)
 _PLACED = "PodScheduled"
-_PREEMPTED = "PreemptionByScheduler"
 
 
 def about(pod: PodInfo) -> Reference:
@@ -68,7 +67,7 @@ class Writes:
 
     async def _delete(self, victim: PodInfo, node: str, pod: PodInfo) -> bool:
         message = f"{pod.shape.scheduler}: preempting to accommodate a higher priority pod"
-        condition = disruption_target(_PREEMPTED, message, rfc3339(self._clock()))
+        condition = disruption_target(BY_SCHEDULER, message, rfc3339(self._clock()))
         try:
             await self._status(victim, {"conditions": [condition]})
             options = {"preconditions": {"uid": victim.uid}}

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from parkube.controlplane.controllers.pods import note_disruption
 from parkube.controlplane.controllers.runner import Env, Reconciler
 from parkube.kubeapi.client import GVR, NODES, PODS
 from parkube.kubeapi.compact import NodeInfo, PodInfo, epoch
+from parkube.kubeapi.disruption import BY_TAINT, disruption_target
 from parkube.kubeapi.errors import NotFound
+from parkube.kubeapi.objects import rfc3339
 from parkube.kubeapi.placement import NO_EXECUTE, Taint, seconds_until_eviction
 from parkube.kubeapi.recorder import Reference
 
@@ -70,7 +73,10 @@ class TaintEviction(Reconciler):
             return left
         about = Reference("v1", "Pod", pod.namespace, pod.name, pod.uid)
         self.recorder.normal(about, "TaintManagerEviction", f"Marking for deletion Pod {pod.key}")
+        message = "Taint manager: deleting due to NoExecute taint"
         try:
+            condition = disruption_target(BY_TAINT, message, rfc3339(self.clock()))
+            await note_disruption(self.client, pod, condition)
             await self.client.delete(PODS, pod.name, pod.namespace, options={"preconditions": {"uid": pod.uid}})
         except NotFound:
             return None

@@ -9,10 +9,13 @@ from functools import partial
 from typing import ClassVar
 
 from parkube.controlplane.controllers.options import Options
+from parkube.controlplane.controllers.pods import note_disruption
 from parkube.controlplane.controllers.runner import Env, in_flight, loop_time
 from parkube.kubeapi.client import GVR, NODES, PODS
 from parkube.kubeapi.compact import PodInfo
+from parkube.kubeapi.disruption import BY_POD_GC, disruption_target
 from parkube.kubeapi.errors import ApiError, NotFound
+from parkube.kubeapi.objects import rfc3339
 
 log = logging.getLogger(__name__)
 _QUARANTINE_S = 40.0
@@ -55,7 +58,8 @@ class PodGc:
         views = self._env.views
         everyone = [pod for _, pod in views.pods.items()]
         lost = [pod for node in await self._gone() for pod in views.index.on_node(node)]
-        drops = [*lost, *unbound(everyone), *surplus(everyone, self._options.finished_pods_kept)]
+        await in_flight([partial(self._give_up, pod) for pod in lost])
+        drops = [*unbound(everyone), *surplus(everyone, self._options.finished_pods_kept)]
         await in_flight([partial(self._delete, pod) for pod in drops])
 
     async def _gone(self) -> list[str]:
@@ -72,6 +76,14 @@ class PodGc:
             except NotFound:
                 gone.append(name)
         return gone
+
+    async def _give_up(self, pod: PodInfo) -> None:
+        """The pod went with its node: whoever counts failures may read why."""
+        if not pod.finished:
+            now = rfc3339(self._env.clock())
+            condition = disruption_target(BY_POD_GC, "PodGC: node no longer exists", now)
+            await note_disruption(self._env.client, pod, condition, phase="Failed")
+        await self._delete(pod)
 
     async def _delete(self, pod: PodInfo) -> None:
         options = {"gracePeriodSeconds": 0, "preconditions": {"uid": pod.uid}}
