@@ -44,7 +44,10 @@ class AutoscalerStrategy(KindStrategy):
         spec = child(obj, "spec")
         if spec.get("minReplicas") is None:
             spec["minReplicas"] = 1
-        if not spec.get("metrics") and obj.get("apiVersion") == "autoscaling/v2":
+        if obj.get("apiVersion") != "autoscaling/v2":
+            if METRICS not in (obj.get("metadata", {}).get("annotations") or {}):
+                spec.setdefault(_TARGET, _CPU)
+        elif not spec.get("metrics"):
             spec["metrics"] = [_cpu(_CPU)]
 
     def validate(self, obj: Obj, old: Obj | None, subresource: str) -> list[Cause]:

@@ -133,6 +133,7 @@ def rows() -> list[Resource]:
     return [
         row(
             "", "v1", "namespaces", "Namespace", NamespaceStrategy(), namespaced=False, short="ns",
+            verbs=("create", "delete", "get", "list", "patch", "update", "watch"),  # nobody empties a cluster at once
             subresources=("status", "finalize"), fields=(label("status.phase"),),
             columns=(NAME, column("Status", at("status", "phase")), AGE),
         ),
