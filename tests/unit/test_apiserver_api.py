@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 import pytest
+from joserfc import jwt
+from joserfc.jwk import KeySet
 
 from parkube.controlplane.apiserver import watching
 from parkube.controlplane.main.assemble import Server
@@ -286,3 +288,20 @@ async def test_events_are_found_by_the_names_of_either_group(line: Line) -> None
     assert (await line.ask("GET", new + "regarding.kind=Node"))[1]["items"] == []
     status, refused = await line.ask("GET", new + "involvedObject.kind=Pod")
     assert (status, refused["message"]) == (400, "field label not supported: involvedObject.kind")
+
+
+async def test_a_token_is_verified_outside_by_the_keys_that_the_issuer_publishes(server: Server, line: Line) -> None:
+    """As an OpenID Connect relying party does: only what is published is used."""
+    await server.client.create(SERVICEACCOUNTS, {"metadata": {"name": "robot"}}, "default")
+    path = "/api/v1/namespaces/default/serviceaccounts/robot/token"
+    _, made = await line.ask("POST", path, {"spec": {"audiences": ["vault"], "expirationSeconds": 600}})
+    anybody = Line(server, User("system:serviceaccount:default:robot", ("system:serviceaccounts",)))
+    status, about = await anybody.ask("GET", "/.well-known/openid-configuration")
+    assert (status, about["response_types_supported"]) == (200, ["id_token"])
+    assert about["jwks_uri"].endswith("/openid/v1/jwks")
+    status, keys = await anybody.ask("GET", "/openid/v1/jwks")
+    assert status == 200
+    token = jwt.decode(made["status"]["token"], KeySet.import_key_set(keys))
+    assert token.claims["iss"] == about["issuer"]
+    assert (token.claims["aud"], token.claims["sub"]) == (["vault"], "system:serviceaccount:default:robot")
+    assert token.header["alg"] in about["id_token_signing_alg_values_supported"]

@@ -231,3 +231,26 @@ def test_starts_that_were_missed_are_not_all_caught_up() -> None:
 def test_indexes_are_written_and_read_back(numbers: set[int]) -> None:
     assert indexes.parse(indexes.written(numbers), 41) == numbers
     assert indexes.parse(indexes.written(numbers), 10) == {n for n in numbers if n < 10}
+
+
+def test_a_pod_that_matches_is_taken_in_and_one_that_no_longer_does_is_let_go() -> None:
+    async def story() -> None:
+        async with FakeCluster("job") as c:
+            await c.client.create(JOBS, job(completions=2, parallelism=2), "default")
+            await c.until(lambda: len(alive(c)) == 2)
+
+            def named(name: str) -> Obj:
+                return next(pod["metadata"] for pod in c.client.all(PODS) if pod["metadata"]["name"] == name)
+
+            one, other = (pod["metadata"]["name"] for pod in alive(c))
+            orphan = await c.client.get(PODS, one, "default")
+            orphan["metadata"]["ownerReferences"] = []
+            c.client.put(PODS, orphan)
+            await c.until(lambda: bool(named(one)["ownerReferences"]))
+            strange = await c.client.get(PODS, other, "default")
+            strange["metadata"]["labels"] = {}
+            c.client.put(PODS, strange)
+            await c.until(lambda: not named(other).get("ownerReferences"))
+            assert FINALIZER not in (named(other).get("finalizers") or ())
+
+    run(story())

@@ -108,3 +108,23 @@ async def test_resizes_that_cannot_be(registry: Registry, change: Change, words:
 async def test_elsewhere_neither_changes(registry: Registry) -> None:
     with pytest.raises(Invalid, match="pod updates may not change fields other than"):
         await changed(registry, "", resources("requests", cpu="150m"))
+
+
+async def test_every_change_of_what_is_wanted_is_a_new_generation_and_nothing_else_is(registry: Registry) -> None:
+    one = row(registry, PODS)
+    body = {"metadata": {"name": "own", "generation": 100}, "spec": {"containers": [{"name": "a", "image": "a:1"}]}}
+    made = await registry.create(one, "default", body, Context())
+    assert made["metadata"]["generation"] == 1  # not the client's to say
+
+    async def after(change: Change, subresource: str = "") -> int:
+        pod = await registry.mutate(one, "default", "own", change, Context(), subresource)
+        return int(pod["metadata"]["generation"])
+
+    def put(at: str, value: Any) -> Change:
+        return lambda pod: {**pod, at: {**pod.get(at, {}), **value}}
+
+    assert await after(put("metadata", {"labels": {"a": "b"}})) == 1
+    assert await after(put("status", {"observedGeneration": 1}), "status") == 1
+    assert await after(put("spec", {"activeDeadlineSeconds": 5})) == 2
+    assert await after(put("spec", {"activeDeadlineSeconds": 4})) == 3
+    assert await after(put("metadata", {"generation": 50})) == 3
