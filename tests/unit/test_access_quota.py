@@ -167,6 +167,33 @@ def test_the_controller_counts_and_follows() -> None:
     run(story())
 
 
+def test_what_was_drawn_for_an_object_on_its_way_is_not_counted_away() -> None:
+    async def story() -> None:
+        resources = [ApiResource(CONFIGMAPS, "ConfigMap", True)]
+        async with FakeCluster("resourcequota", options=Options(resources=lambda: resources), agents=False) as c:
+            spec = {"hard": {"configmaps": "2"}}
+            await c.client.create(RESOURCEQUOTAS, {"metadata": {"name": "q"}, "spec": spec}, "ns")
+            await asyncio.sleep(1)
+
+            def used() -> str:
+                return str(c.client.all(RESOURCEQUOTAS)[0]["status"]["used"]["configmaps"])
+
+            async def draw(count: str) -> None:
+                await c.client.patch(RESOURCEQUOTAS, "q", {"status": {"used": {"configmaps": count}}}, "ns")
+
+            await draw("1")
+            await asyncio.sleep(3)
+            assert used() == "1"  # admitted, not stored yet
+            c.client.put(CONFIGMAPS, {"metadata": {"name": "a", "namespace": "ns"}})
+            await draw("2")
+            await asyncio.sleep(3)
+            assert used() == "2"
+            await asyncio.sleep(3)
+            assert used() == "1"  # the second never came
+
+    run(story())
+
+
 async def test_a_claim_gets_the_default_class_and_grows_only_where_that_is_allowed() -> None:
     async with Cluster() as cluster:
         note = {"storageclass.kubernetes.io/is-default-class": "true"}

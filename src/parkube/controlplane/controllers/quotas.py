@@ -1,5 +1,7 @@
 """Counts what each ResourceQuota's namespace uses. Admission draws from the status; this puts it right again.
 
+It never counts because of a draw: the object that was drawn for may not be stored yet, and its share would be given
+away twice. What is made is counted a while later, what ends or changes at once.
 Only resources that some quota counts are watched, and of their objects nothing is kept but whether they count.
 """
 
@@ -18,19 +20,20 @@ from parkube.kubeapi.errors import NotFound, Obj
 from parkube.kubeapi.informer import Informer
 from parkube.kubeapi.objects import split_key
 
-_SOON_S, _AGAIN_S = 0.05, 300.0
+_SOON_S, _SETTLED_S, _AGAIN_S = 0.05, 5.0, 300.0
 
 
 class QuotaInfo(NamedTuple):
-    """A quota: what it counts, and what it says to have counted."""
+    """A quota: what it counts, and the limits that it says to have counted by."""
 
     limits: tuple[str, ...]
-    digest: int  # over spec and status
+    digest: int  # over the spec and the status's limits
 
 
 def quota_info(quota: Obj) -> QuotaInfo:
     """The projection of a ResourceQuota."""
-    told = orjson.dumps([quota.get("spec"), quota.get("status")], option=orjson.OPT_SORT_KEYS)
+    status = quota.get("status") or {}
+    told = orjson.dumps([quota.get("spec"), status.get("hard"), "used" in status], option=orjson.OPT_SORT_KEYS)
     return QuotaInfo(tuple(sorted(hard(quota))), hash(told))
 
 
@@ -100,7 +103,7 @@ class QuotaController(Reconciler):
         def changed(kind: str, key: str, old: int | None, new: int | None) -> None:
             namespace, _ = split_key(key)
             if namespace in self._namespaces:
-                self.queue.add_after(namespace, _SOON_S)
+                self.queue.add_after(namespace, _SETTLED_S if old is None else _SOON_S)
 
         informer.subscribe(changed)
         self._watched[gvr] = self._group.create_task(informer.run(), name=f"quota {gvr.resource}")
