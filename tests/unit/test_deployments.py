@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parkube.controlplane.controllers.deployments.model import ReplicaSetInfo, Wanted
 from parkube.controlplane.controllers.deployments.plan import plan
-from parkube.kubeapi.client import DEPLOYMENTS, PODS, REPLICASETS
+from parkube.kubeapi.client import DEPLOYMENTS, GVR, PODS, REPLICASETS, REPLICATIONCONTROLLERS
 from parkube.kubeapi.compact import shared_labels
-from parkube.kubeapi.errors import Forbidden
+from parkube.kubeapi.errors import Forbidden, Obj
 from tests.fakes.virtual_time import run
 from tests.fakes.workloads import FakeCluster, deployment, images
 
@@ -208,6 +209,25 @@ def test_scaling_down_takes_the_least_useful_pods_and_orphans_are_adopted() -> N
             assert [len(m["ownerReferences"]) for m in chosen] == [1, 1]
             free = await c.client.get(PODS, strange["metadata"]["name"], "default")
             assert not free["metadata"].get("ownerReferences")
+
+    run(story())
+
+
+@pytest.mark.parametrize("gvr", [REPLICASETS, REPLICATIONCONTROLLERS], ids=lambda gvr: gvr.resource)
+def test_counts_that_somebody_else_wrote_are_put_right(gvr: GVR) -> None:
+    async def story() -> None:
+        async with FakeCluster("replicaset", "replicationcontroller") as c:
+            selector: Obj = {"matchLabels": {"app": "web"}} if gvr == REPLICASETS else {"app": "web"}
+            spec = {"replicas": 2, "selector": selector, "template": deployment()["spec"]["template"]}
+            await c.client.create(gvr, {"metadata": {"name": "web"}, "spec": spec}, "default")
+
+            def ready() -> int:
+                return int(c.client.all(gvr)[0].get("status", {}).get("readyReplicas", 0))
+
+            await c.until(lambda: ready() == 2)
+            await c.client.patch(gvr, "web", {"status": {"readyReplicas": 0}}, "default")
+            assert ready() == 0
+            await c.until(lambda: ready() == 2)
 
     run(story())
 

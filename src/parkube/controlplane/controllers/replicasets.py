@@ -94,7 +94,7 @@ class ReplicaSetController(Reconciler):
         if new is None:
             if old is not None:
                 self._expected.forget(old.uid)
-        elif old is None or (old.generation, old.deleting, old.labels) != (new.generation, new.deleting, new.labels):
+        elif old is None or _seen(old) != _seen(new):
             self.queue.add(key)
 
     def _pod_changed(self, kind: str, key: str, old: PodInfo | None, new: PodInfo | None) -> None:
@@ -145,6 +145,11 @@ class ReplicaSetController(Reconciler):
         drops = [partial(self._pods.delete, obj, pod) for pod in change.delete]
         errors = [a for a in await in_flight(drops) if isinstance(a, Exception)]
         return ("FailedDelete", str(errors[0])) if errors else None
+
+
+def _seen(info: ReplicaSetInfo) -> tuple[object, ...]:
+    """What makes the controller look again: its counts too, which somebody else may have written."""
+    return info.generation, info.deleting, info.labels, info.observed, info.pods, info.ready, info.available
 
 
 class ReplicationController(ReplicaSetController):

@@ -81,6 +81,12 @@ def trace(obj: Obj) -> Trace:
     )
 
 
+def counted(obj: Obj) -> Trace:
+    """The projection of what a controller counts for: it looks again when somebody else writes other counts."""
+    found = trace(obj)
+    return found._replace(notes=hash((found.notes, orjson.dumps(obj.get("status"), option=orjson.OPT_SORT_KEYS))))
+
+
 class JobInfo(NamedTuple):
     """A Job, for its own controller and for its CronJob."""
 
@@ -276,11 +282,11 @@ class Views:
         self.nodes: Informer[NodeInfo] = Informer(client, NODES, node_info)
         self.leases: Informer[str] = Informer(client, LEASES, renewed, namespace=LEASE_NAMESPACE)
         self.namespaces: Informer[NamespaceInfo] = Informer(client, NAMESPACES, namespace_info)
-        self.deployments: Informer[Trace] = Informer(client, DEPLOYMENTS, trace)
+        self.deployments: Informer[Trace] = Informer(client, DEPLOYMENTS, counted)
         self.replicasets: Informer[ReplicaSetInfo] = Informer(client, REPLICASETS, replicaset_info)
         self.daemonsets: Informer[Trace] = Informer(client, DAEMONSETS, trace)
-        self.statefulsets: Informer[Trace] = Informer(client, STATEFULSETS, trace)
-        self.replicationcontrollers: Informer[Trace] = Informer(client, REPLICATIONCONTROLLERS, trace)
+        self.statefulsets: Informer[Trace] = Informer(client, STATEFULSETS, counted)
+        self.replicationcontrollers: Informer[Trace] = Informer(client, REPLICATIONCONTROLLERS, counted)
         self.jobs: Informer[JobInfo] = Informer(client, JOBS, job_info)
         self.cronjobs: Informer[Trace] = Informer(client, CRONJOBS, trace)
         self.services: Informer[ServiceInfo] = Informer(client, SERVICES, service_info)
