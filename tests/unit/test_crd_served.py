@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from parkube.controlplane.registry.options import ListOptions
+from parkube.controlplane.registry.options import ListOptions, WatchOptions
 from parkube.controlplane.registry.resource import SYSTEM, Context
 from parkube.kubeapi.client import CRDS, GVR
 from parkube.kubeapi.errors import BadRequest, Invalid, MethodNotAllowed
@@ -109,6 +109,29 @@ async def test_defaults_pruning_and_strictness() -> None:
         silent = Context(SYSTEM, field_validation="Ignore")
         await cluster.create(GARAGES, "east", "default", spec={"bays": 1, "colour": "red"}, context=silent)
         assert silent.warnings == []
+
+
+async def test_what_was_stored_is_read_with_the_defaults_that_its_schema_has_got_since() -> None:
+    async with Cluster() as cluster:
+        plain: Obj = {"type": "object", "properties": {"spec": {"type": "object", "properties": {
+            "colour": {"type": "string"}, "gates": {"type": "array", "items": {"type": "object", "properties": {
+                "pulse": {"type": "integer"}}}}}}}}  # fmt: skip
+        obj = garages(schema={"openAPIV3Schema": plain}, selectableFields=[])
+        await define(cluster, obj)
+        await cluster.create(GARAGES, "west", "default", spec={"gates": [{}]})
+        fields = plain["properties"]["spec"]["properties"]
+        fields["colour"]["default"] = "grey"
+        fields["gates"]["items"]["properties"]["pulse"]["default"] = 500
+        await cluster.change(CRDS, NAME, spec=obj["spec"])
+        wanted = {"colour": "grey", "gates": [{"pulse": 500}]}
+        assert (await cluster.get(GARAGES, "west", "default"))["spec"] == wanted
+        row = cluster.row(GARAGES)
+        (listed,) = (await cluster.registry.list(row, "", ListOptions())).items
+        assert listed.object()["spec"] == wanted
+        seen: list[Obj] = []
+        cluster.registry.watch(row, "", WatchOptions(), lambda items: seen.extend(item.object() for item in items))
+        await cluster.settle()
+        assert [one["spec"] for one in seen] == [wanted]
 
 
 async def test_values_are_judged_and_every_fault_is_named() -> None:

@@ -12,7 +12,7 @@ from parkube.controlplane.registry.catalogue import Catalogue
 from parkube.controlplane.registry.kinds import builtin_catalogue
 from parkube.controlplane.registry.kinds.rows import row
 from parkube.controlplane.registry.openapi import openapi_v2, openapi_v3, openapi_v3_index
-from parkube.controlplane.registry.resource import Strategy
+from parkube.controlplane.registry.resource import FieldLabel, Strategy
 from parkube.controlplane.registry.schemas import generated
 from parkube.kubeapi.errors import Obj
 
@@ -183,7 +183,10 @@ def with_door() -> Catalogue:
                     "colour": {"type": "string", "nullable": True},
                     "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "properties": {"a": {}}},
                     "port": {"x-kubernetes-int-or-string": True},
+                    "inner": {"type": "object", "x-kubernetes-embedded-resource": True, "required": ["spec"],
+                              "properties": {"spec": {"type": "object"}}},
                 },
+                "required": ["colour", "port"],
                 "oneOf": [{"required": ["colour"]}],
             }
         },
@@ -204,6 +207,11 @@ def test_custom_resources_are_added_and_go_again(with_door: Catalogue) -> None:
     assert "oneOf" not in plain
     assert "type" not in plain["properties"]["colour"]  # nullable: v2 has no word for it
     assert "properties" not in plain["properties"]["free"]
+    assert plain["required"] == ["port"]  # a null may stand for the other, and v2 has no null
+    inner = plain["properties"]["inner"]
+    assert (set(inner["properties"]), inner["required"]) == (
+        {"apiVersion", "kind", "metadata", "spec"}, ["spec", "kind", "apiVersion"]
+    )  # fmt: skip
     content = openapi_v3(with_door, "apis/park.example/v1")
     assert content is not None
     spec = orjson.loads(content)["components"]["schemas"]["example.park.v1.Door"]["properties"]["spec"]
@@ -213,6 +221,24 @@ def test_custom_resources_are_added_and_go_again(with_door: Catalogue) -> None:
     with_door.remove(gvr)
     assert openapi_v3(with_door, "apis/park.example/v1") is None
     assert openapi_v2(with_door) == openapi_v2(CATALOGUE)
+
+
+def test_a_definition_that_keeps_unknown_fields_names_none_in_v2() -> None:
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "description": "Anything.",
+              "properties": {"spec": {"type": "object"}}}  # fmt: skip
+    catalogue = builtin_catalogue()
+    field = FieldLabel("spec.colour", lambda obj: "")
+    catalogue.add(row("park.example", "v1", "doors", "Door", Strategy(), schema=schema, crd="doors.park.example",
+                      fields=(field,)))  # fmt: skip
+    selectable = {"x-kubernetes-selectable-fields": [{"fieldPath": "spec.colour"}]}
+    kind = {GVK: [{"group": "park.example", "kind": "Door", "version": "v1"}]}
+    plain = orjson.loads(openapi_v2(catalogue))["definitions"]["example.park.v1.Door"]
+    assert plain == {"type": "object", **kind, **selectable}
+    content = openapi_v3(catalogue, "apis/park.example/v1")
+    assert content is not None
+    full = orjson.loads(content)["components"]["schemas"]["example.park.v1.Door"]
+    assert {**kind, **selectable}.items() <= full.items()
+    assert "spec" in full["properties"]
 
 
 def test_the_files_are_of_this_code() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from parkube.controlplane.registry import schemas
 from parkube.controlplane.registry.crd.columns import columns_of
 from parkube.controlplane.registry.crd.jsonpath import compile_path
 from parkube.controlplane.registry.crd.strategy import CustomStrategy, PlainCustomStrategy
@@ -45,7 +46,7 @@ def _row(definition: Obj, version: Obj, storage: str, stored: set[str]) -> Resou
         columns=columns_of(version), fields=tuple(map(_field, version.get("selectableFields") or ())), schema=schema,
         storage=GVR(spec["group"], storage, names["plural"]),
         to_storage=None if storage == version["name"] else _renamed(f"{spec['group']}/{storage}"),
-        from_storage=None if alike else _renamed(api_version),
+        from_storage=_reading(schema, "" if alike else api_version),
         scale_paths=_scale_paths(scale) if scale else None, crd=definition["metadata"]["name"],
         list_kind=names.get("listKind") or "",
     )  # fmt: skip
@@ -57,6 +58,20 @@ def _scale_paths(scale: Obj) -> tuple[str, str, str]:
 
 def _renamed(api_version: str) -> Callable[[Obj], Obj]:
     return lambda obj: {**obj, "apiVersion": api_version}
+
+
+def _reading(schema: Obj, api_version: str) -> Callable[[Obj], Obj] | None:
+    """What a stored object is when it is read: of this version (empty: it is already), and with defaults that its
+    schema has got since it was written. None where that changes nothing, so that stored bytes are served."""
+    structural = schemas.structural(schema)
+    if not structural.fills:
+        return _renamed(api_version) if api_version else None
+
+    def read(obj: Obj) -> Obj:
+        structural.default(obj)
+        return {**obj, "apiVersion": api_version} if api_version else obj
+
+    return read
 
 
 def _field(declared: Obj) -> FieldLabel:

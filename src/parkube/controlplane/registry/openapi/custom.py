@@ -11,6 +11,12 @@ from parkube.kubeapi.errors import Obj
 
 _API_VERSION = "APIVersion defines the versioned schema of this representation of an object."
 _KIND = "Kind is a string value representing the REST resource this object represents."
+_HEAD: Obj = {
+    "apiVersion": {"description": _API_VERSION, "type": "string"},
+    "kind": {"description": _KIND, "type": "string"},
+}
+_METADATA: Obj = {"$ref": f"{REF}{META}ObjectMeta", "description": "Standard object's metadata."}
+_PRESERVE = "x-kubernetes-preserve-unknown-fields"
 
 
 def definition_name(row: Resource) -> str:
@@ -39,21 +45,34 @@ def names(rows: Iterable[Resource]) -> dict[tuple[str, str, str], str]:
 
 
 def _typed(row: Resource, kind: str, properties: Obj, more: Obj) -> Obj:
-    head = {
-        "apiVersion": {"description": _API_VERSION, "type": "string"},
-        "kind": {"description": _KIND, "type": "string"},
-    }
     mark = {"group": row.gvr.group, "kind": kind, "version": row.gvr.version}
-    return {**more, "type": "object", "properties": head | properties, GVK: [mark]}
+    return {**more, "type": "object", "properties": _HEAD | properties, GVK: [mark]}
 
 
 def _kind(row: Resource) -> Obj:
-    schema = dict(row.schema or {"x-kubernetes-preserve-unknown-fields": True})
+    schema = _embedding(dict(row.schema or {_PRESERVE: True}))
     properties = {
         key: value for key, value in (schema.get("properties") or {}).items() if key not in ("apiVersion", "kind")
     }
-    properties["metadata"] = {"$ref": f"{REF}{META}ObjectMeta", "description": "Standard object's metadata."}
-    return _typed(row, row.kind, properties, schema)
+    properties["metadata"] = _METADATA
+    found = _typed(row, row.kind, properties, schema)
+    if row.fields:
+        found["x-kubernetes-selectable-fields"] = [{"fieldPath": field.path} for field in row.fields]
+    return found
+
+
+def _embedding(schema: Obj) -> Obj:
+    """The schema, where objects that it embeds say what every object has."""
+    new = dict(schema)
+    if "properties" in schema:
+        new["properties"] = {key: _embedding(below) for key, below in schema["properties"].items()}
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            new[key] = _embedding(schema[key])
+    if schema.get("x-kubernetes-embedded-resource"):
+        new["properties"] = {**(new.get("properties") or {}), **_HEAD, "metadata": _METADATA}
+        new["required"] = list(dict.fromkeys([*(schema.get("required") or ()), "kind", "apiVersion"]))
+    return new
 
 
 def _list(row: Resource, name: str) -> Obj:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from parkube.controlplane.registry.openapi.paths import Operation
 from parkube.kubeapi.errors import Obj
@@ -72,21 +71,35 @@ _ONLY_V3 = (
 )
 
 
-def downgraded(schema: Any) -> Any:
-    """A custom resource's schema as v2 can say it; what keeps unknown fields says nothing of its fields, so that
-    clients that check by v2 do not refuse them."""
-    if isinstance(schema, list):
-        return [downgraded(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
+_FIELDS = ("properties", "items", "type")
+_KEEPS = "x-kubernetes-preserve-unknown-fields"
+
+
+def downgraded(schema: Obj) -> Obj:
+    """A custom resource's definition as v2 can say it; one that keeps unknown fields at its root says of itself only
+    what kind it is, so that clients that check by v2 refuse none of its fields."""
+    if schema.get(_KEEPS):
+        return {"type": "object"} | {key: value for key, value in schema.items() if key in _MARKS}
+    return _plain(schema)
+
+
+_MARKS = ("x-kubernetes-group-version-kind", "x-kubernetes-selectable-fields")
+
+
+def _plain(schema: Obj) -> Obj:
     new = {key: value for key, value in schema.items() if key not in _ONLY_V3}
     if new.get("x-kubernetes-int-or-string"):
         new.pop("type", None)
-    if new.get("x-kubernetes-preserve-unknown-fields") or schema.get("nullable"):
-        new = {key: value for key, value in new.items() if key not in ("properties", "items", "type", "required")}
+    if new.get(_KEEPS) or schema.get("nullable"):
+        new = {key: value for key, value in new.items() if key not in _FIELDS}
     if "properties" in new:
-        new["properties"] = {key: downgraded(value) for key, value in new["properties"].items()}
+        below = new["properties"]
+        new["properties"] = {key: _plain(value) for key, value in below.items()}
+        required = [key for key in new.pop("required", ()) if not (below.get(key) or {}).get("nullable")]
+        new |= {"required": required} if required else {}
     for key in ("items", "additionalProperties"):
-        if key in new:
-            new[key] = downgraded(new[key])
+        if isinstance(new.get(key), dict):
+            if key == "additionalProperties" and new[key].get("nullable"):
+                new.pop("required", None)
+            new[key] = _plain(new[key])
     return new

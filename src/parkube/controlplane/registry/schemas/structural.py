@@ -25,8 +25,8 @@ class Structural:
     """One node of a schema and what lies below it. The root keeps `apiVersion`, `kind` and `metadata` untouched."""
 
     __slots__ = (
-        "additional", "alternatives", "checks", "default_json", "int_or_string", "items", "keeps", "nullable", "open_",
-        "properties", "required", "root", "schema_type",
+        "additional", "alternatives", "checks", "default_json", "fills", "int_or_string", "items", "keeps", "nullable",
+        "open_", "properties", "required", "root", "schema_type",
     )  # fmt: skip
 
     def __init__(self, schema: Obj, *, root: bool = True) -> None:
@@ -51,6 +51,8 @@ class Structural:
         self.items = Structural(items, root=False) if isinstance(items, dict) else None
         self.checks: list[Callable[[Any, str], Cause | None]] = checks(schema)
         self.alternatives = _alternatives(schema)
+        below = (*self.properties.values(), *filter(None, (self.additional, self.items)))
+        self.fills: bool = any(node.fills or node.default_json is not None for node in below)
 
     # pruning
 
