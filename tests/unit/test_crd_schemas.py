@@ -158,7 +158,7 @@ def test_a_schema_that_is_not_structural(schema: Obj, field: str, words: str) ->
         (lambda d: d["spec"]["versions"][0].update(storage=False), "spec.versions", "exactly one version"),
         (lambda d: d["spec"]["versions"].append(dict(d["spec"]["versions"][0])), "spec.versions[1].name", "Duplicate"),
         (lambda d: d["spec"]["versions"][0].pop("schema"), ROOT, "schemas are required"),
-        (lambda d: d["spec"].update(conversion={"strategy": "Webhook"}), "spec.conversion.strategy", "not in this version"),
+        (lambda d: d["spec"].update(conversion={"strategy": "Webhook"}), "spec.conversion.webhookClientConfig", "required when"),
         (lambda d: d["spec"]["versions"][0].update(additionalPrinterColumns=[{"name": "A", "type": "x", "jsonPath": "["}]),
          "spec.versions[0].additionalPrinterColumns[0].type", "Unsupported value"),
         (lambda d: d["spec"]["versions"][0].update(additionalPrinterColumns=[{"name": "A", "type": "date", "jsonPath": "a"}]),

@@ -102,7 +102,8 @@ def assemble(
     client = LocalClient(registry, special)
     reach = Reach(client, tunnels)
     special.answer(proxying.handlers(reach, tunnels))
-    access.webhooks.call = Hooks(reach).post
+    hooks = Hooks(reach)
+    access.webhooks.call = hooks.post
     extensions = Extensions(client, reach, pki.extension_ssl_context, clock)
     discovery = Discovery(catalogue, host_port, lambda: extensions.by_version.values())
     extensions.changed = discovery.changed
@@ -129,7 +130,7 @@ def assemble(
         pki,
         store,
         registry,
-        CustomResources(registry, clock=clock),
+        CustomResources(registry, clock=clock, call=hooks.post),
         access,
         special,
         client,

@@ -13,7 +13,6 @@ import orjson
 
 from parkube.controlplane.registry.cache import ResourceCache
 from parkube.controlplane.registry.options import ListOptions, ListResult
-from parkube.controlplane.registry.resource import Resource
 from parkube.controlplane.registry.stored import Stored
 from parkube.controlplane.storage.port import Compacted, Store
 from parkube.kubeapi.errors import BadRequest, Cause, Expired, Timeout
@@ -89,10 +88,8 @@ def moment(options: ListOptions, prefix: str, current: int) -> tuple[int, str]:
     return (asked if exact else current), ""
 
 
-async def page(
-    cache: ResourceCache, store: Store, row: Resource, namespace: str, options: ListOptions, current: int
-) -> ListResult:
-    """One page. Raises Expired, BadRequest, Timeout."""
+async def page(cache: ResourceCache, store: Store, namespace: str, options: ListOptions, current: int) -> ListResult:
+    """One page, as it is stored. Raises Expired, BadRequest, Timeout."""
     match = cache.matcher(namespace, options.label_selector, options.field_selector)
     revision, after = moment(options, cache.prefix, current)
     candidates: Iterable[Stored]
@@ -108,15 +105,15 @@ async def page(
             candidates = await _from_store(cache, store, namespace, after, revision, bool(options.continue_))
     found = iter(candidates) if match is None else filter(match, candidates)
     if not options.limit:
-        return _converted(row, ListResult(list(found), revision))
+        return ListResult(list(found), revision)
     chosen = list(islice(found, options.limit))
     following = next(found, None)
     if following is None:
-        return _converted(row, ListResult(chosen, revision))
+        return ListResult(chosen, revision)
     selective = not options.label_selector.empty or not options.field_selector.empty
     remaining = None if selective else 1 + sum(1 for _ in found)
     token = Continue.encode(revision, chosen[-1].key)
-    return _converted(row, ListResult(chosen, revision, token, remaining))
+    return ListResult(chosen, revision, token, remaining)
 
 
 def _rewound(
@@ -158,16 +155,3 @@ def _gone(revision: int, oldest: int, after: str) -> Expired:
         "modified, or deleted between the time the first chunk was returned and now may show up in the list.",
         metadata={"continue": Continue.encode(_LATEST, after)},
     )
-
-
-def _converted(row: Resource, result: ListResult) -> ListResult:
-    if row.from_storage is None:
-        return result
-    return result._replace(items=[in_version(row, item) for item in result.items])
-
-
-def in_version(row: Resource, stored: Stored) -> Stored:
-    """The object in the row's version."""
-    if row.from_storage is None:
-        return stored
-    return stored.with_value(orjson.dumps(row.from_storage(stored.object())))

@@ -18,8 +18,9 @@ from parkube.controlplane.registry import deletion, managed, metadata, scale, sc
 from parkube.controlplane.registry.cache import Hint, ResourceCache
 from parkube.controlplane.registry.caches import Caches
 from parkube.controlplane.registry.catalogue import Catalogue
+from parkube.controlplane.registry.conversion import ConvertedWatch, all_in_version, for_storage, in_version
 from parkube.controlplane.registry.deletion import Verdict
-from parkube.controlplane.registry.listing import in_version, page
+from parkube.controlplane.registry.listing import page
 from parkube.controlplane.registry.options import ListOptions, ListResult, WatchOptions
 from parkube.controlplane.registry.resource import Admission, Context, Resource
 from parkube.controlplane.registry.stored import Stored, encode, fields_of
@@ -96,7 +97,7 @@ class Registry:
 
     async def get(self, r: Resource, namespace: str, name: str) -> Stored:
         """One object, in the row's version. Raises NotFound."""
-        return in_version(r, self._current(r, namespace, name)[1])
+        return await in_version(r, self._current(r, namespace, name)[1])
 
     async def get_scale(self, r: Resource, namespace: str, name: str) -> Obj:
         """The object's Scale. Raises NotFound."""
@@ -105,12 +106,16 @@ class Registry:
     async def list(self, r: Resource, namespace: str, options: ListOptions) -> ListResult:
         """A page of objects, in the row's version. Raises Expired, BadRequest, Timeout."""
         options = replace(options, field_selector=_stored_fields(r, options.field_selector))
-        return await page(self.caches.of(r), self.store, r, namespace, options, self.revision)
+        found = await page(self.caches.of(r), self.store, namespace, options, self.revision)
+        return found._replace(items=await all_in_version(r, found.items))
 
     def watch(self, r: Resource, namespace: str, options: WatchOptions, sink: Sink) -> Subscription:
         """Tell `sink` of changes, from the next tick of the loop on. Raises Expired, BadRequest, Timeout."""
         options = replace(options, field_selector=_stored_fields(r, options.field_selector))
-        return self.caches.watch(r, namespace, options, sink)
+        if r.converter is None:
+            return self.caches.watch(r, namespace, options, sink)
+        converted = ConvertedWatch(r, sink)
+        return converted.follow(self.caches.watch(r, namespace, options, converted.take))
 
     # -- writing
 
@@ -174,7 +179,7 @@ class Registry:
             cache, stored = self._current(r, namespace, name)
             if wanted and wanted != str(stored.revision):
                 raise conflict(r.gvr.resource, r.gvr.group, name)
-            old = in_version(r, stored).object()
+            old = (await in_version(r, stored)).object()
             deletion.check_preconditions(old, {"preconditions": {"uid": uid}}, r)
             new = obj if wanted else _shallow(obj)
             base = managed.base_of(given, _managed(old), subresource)
@@ -194,7 +199,7 @@ class Registry:
         for _ in range(_ATTEMPTS):
             del ctx.warnings[warned:]  # those of an attempt that came to nothing
             cache, stored = self._current(r, namespace, name)
-            view = in_version(r, stored)
+            view = await in_version(r, stored)
             old = view.object()
             new = _scaled(r, view, change) if subresource == "scale" else change(view.object())
             meta = metadata.prepare(new, r, namespace)
@@ -227,7 +232,7 @@ class Registry:
             if stored is None and uid:
                 why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
                 raise conflict(r.gvr.resource, r.gvr.group, name, why)
-            old = in_version(r, stored).object() if stored else {"apiVersion": r.api_version, "kind": r.kind}
+            old = (await in_version(r, stored)).object() if stored else {"apiVersion": r.api_version, "kind": r.kind}
             new, entries = managed.applied(
                 old, copy(config), managed.node_of(r), self._writer(r, ctx, subresource), force=force,
                 ignored=_not_written(r, subresource),
@@ -257,7 +262,7 @@ class Registry:
         dry = ctx.dry_run or "All" in (options.get("dryRun") or ())
         for _ in range(_ATTEMPTS):
             cache, stored = self._current(r, namespace, name)
-            obj = in_version(r, stored).object()
+            obj = (await in_version(r, stored)).object()
             deletion.check_preconditions(obj, options, r)
             await self._admit("DELETE", r, "", namespace, name, None, obj, ctx)
             await self._check("DELETE", r, "", namespace, name, None, obj, ctx)
@@ -352,7 +357,7 @@ class Registry:
         self, cache: ResourceCache, r: Resource, key: str, obj: Obj, expected: int, volatile: bool = False
     ) -> Obj:
         """Store `obj` (in the row's version); it, with its new resourceVersion."""
-        kept = r.to_storage(obj) if r.to_storage else obj
+        kept = await for_storage(r, obj)
         value = encode(kept)
         cache.hints[id(value)] = Hint(kept["metadata"].get("labels") or {}, fields_of(kept, cache.labels))
         try:

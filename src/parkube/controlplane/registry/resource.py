@@ -72,6 +72,14 @@ class Strategy:
         return False
 
 
+class Converter(Protocol):
+    """Makes objects of one version of another, where a function of the row's own cannot."""
+
+    async def convert(self, objects: list[Obj], api_version: str) -> list[Obj]:
+        """The objects in that version, in their order; those that are in it come back as they are. Raises ApiError."""
+        ...  # fmt: skip
+
+
 class Column(NamedTuple):
     """A column of `kubectl get`: a `TableColumnDefinition` and how to fill its cell."""
 
@@ -112,6 +120,7 @@ class Resource:
     storage: GVR | None = None  # where the objects live, when not under this GVR
     to_storage: Callable[[Obj], Obj] | None = None  # conversions when `storage` is another version
     from_storage: Callable[[Obj], Obj] | None = None
+    converter: Converter | None = None  # asked before those two
     scale_paths: tuple[str, str, str] | None = None  # JSON paths: spec replicas, status replicas, selector
     virtual: bool = False  # created only, answered by a handler, never stored (reviews)
     crd: str = ""  # name of the CustomResourceDefinition this row comes from

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from parkube.controlplane.registry.crd.conversion import conversion_faults
 from parkube.controlplane.registry.crd.jsonpath import BadPath, compile_path
 from parkube.controlplane.registry.crd.schema_rules import schema_faults
 from parkube.controlplane.registry.kinds import faults
@@ -50,6 +51,9 @@ class DefinitionStrategy(KindStrategy):
             names["listKind"] = names.get("listKind") or f"{kind}List"
         conversion = child(spec, "conversion")
         conversion["strategy"] = conversion.get("strategy") or "None"
+        service = ((conversion.get("webhook") or {}).get("clientConfig") or {}).get("service")
+        if isinstance(service, dict) and service.get("port") is None:
+            service["port"] = 443
 
     def prepare_create(self, obj: Obj) -> None:
         """The finalizer is there from the start, so that no object outlives its definition."""
@@ -92,13 +96,7 @@ def _identity(obj: Obj, spec: Obj) -> Iterator[Cause]:
         yield faults.unsupported("spec.scope", scope, ("Cluster", "Namespaced"))
     if spec.get("preserveUnknownFields"):
         yield faults.invalid("spec.preserveUnknownFields", True, "must be false in order to use defaults in the schema")
-    strategy = (spec.get("conversion") or {}).get("strategy") or "None"
-    if strategy == "Webhook":
-        yield faults.invalid(
-            "spec.conversion.strategy", strategy, "webhook conversion is not in this version; use None"
-        )
-    elif strategy != "None":
-        yield faults.unsupported("spec.conversion.strategy", strategy, ("None", "Webhook"))
+    yield from conversion_faults(spec.get("conversion") or {}, "spec.conversion")
 
 
 def _names(names: Obj) -> Iterator[Cause]:

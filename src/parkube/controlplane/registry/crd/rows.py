@@ -9,35 +9,35 @@ from parkube.controlplane.registry import schemas
 from parkube.controlplane.registry.crd.columns import columns_of
 from parkube.controlplane.registry.crd.jsonpath import compile_path
 from parkube.controlplane.registry.crd.strategy import CustomStrategy, PlainCustomStrategy
-from parkube.controlplane.registry.resource import FieldLabel, Resource
+from parkube.controlplane.registry.resource import Converter, FieldLabel, Resource
 from parkube.kubeapi.client import GVR
 from parkube.kubeapi.errors import Obj
 
 
-def rows_of(definition: Obj) -> list[Resource]:
+def rows_of(definition: Obj, converter: Converter | None = None) -> list[Resource]:
     """The rows of all served versions, the newest stable one first, as discovery prefers them."""
     served = {version["name"] for version in definition["spec"]["versions"] if version.get("served")}
-    return [row for row in all_rows(definition) if row.gvr.version in served]
+    return [row for row in all_rows(definition, converter) if row.gvr.version in served]
 
 
-def all_rows(definition: Obj) -> list[Resource]:
+def all_rows(definition: Obj, converter: Converter | None = None) -> list[Resource]:
     """The rows of all versions, served or not."""
     versions = definition["spec"]["versions"]
     storage = next(version["name"] for version in versions if version.get("storage"))
     stored = set((definition.get("status") or {}).get("storedVersions") or ()) | {storage}
     ordered = sorted(versions, key=lambda version: priority(version["name"]))
-    return [_row(definition, version, storage, stored) for version in ordered]
+    return [_row(definition, version, storage, stored, converter) for version in ordered]
 
 
-def _row(definition: Obj, version: Obj, storage: str, stored: set[str]) -> Resource:
+def _row(definition: Obj, version: Obj, storage: str, stored: set[str], converter: Converter | None) -> Resource:
     spec, names = definition["spec"], definition["spec"]["names"]
     schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
     sub = version.get("subresources") or {}
     scale = sub.get("scale")
     strategy = CustomStrategy(schema) if sub.get("status") is not None else PlainCustomStrategy(schema)
     api_version = f"{spec['group']}/{version['name']}"
-    # With conversion None versions differ only in what they call themselves.
-    alike = stored == {version["name"]}
+    # Without a converter versions differ only in what they call themselves.
+    alike = stored == {version["name"]} or converter is not None
     return Resource(
         GVR(spec["group"], version["name"], names["plural"]), names["kind"],
         names.get("singular") or names["kind"].lower(), spec["scope"] == "Namespaced", strategy,
@@ -45,8 +45,8 @@ def _row(definition: Obj, version: Obj, storage: str, stored: set[str]) -> Resou
         subresources=tuple(name for name in ("status", "scale") if sub.get(name) is not None),
         columns=columns_of(version), fields=tuple(map(_field, version.get("selectableFields") or ())), schema=schema,
         storage=GVR(spec["group"], storage, names["plural"]),
-        to_storage=None if storage == version["name"] else _renamed(f"{spec['group']}/{storage}"),
-        from_storage=_reading(schema, "" if alike else api_version),
+        to_storage=None if storage == version["name"] or converter else _renamed(f"{spec['group']}/{storage}"),
+        converter=converter, from_storage=_reading(schema, "" if alike else api_version),
         scale_paths=_scale_paths(scale) if scale else None, crd=definition["metadata"]["name"],
         list_kind=names.get("listKind") or "",
     )  # fmt: skip

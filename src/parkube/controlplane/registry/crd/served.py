@@ -10,17 +10,19 @@ It decides nothing about objects.
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Callable, Sequence
 
 import orjson
 
 from parkube.controlplane.registry.crd import names
+from parkube.controlplane.registry.crd.conversion import Call, WebhookConverter
 from parkube.controlplane.registry.crd.definitions import FINALIZER
 from parkube.controlplane.registry.crd.rows import all_rows, rows_of
 from parkube.controlplane.registry.crd.strategy import CustomStrategy
 from parkube.controlplane.registry.operations import Registry
 from parkube.controlplane.registry.options import ListOptions, WatchOptions
-from parkube.controlplane.registry.resource import SYSTEM, Context, Resource
+from parkube.controlplane.registry.resource import SYSTEM, Context, Converter, Resource
 from parkube.controlplane.registry.watching import Subscription, WatchItem
 from parkube.kubeapi.client import CRDS, GVR
 from parkube.kubeapi.errors import ApiError, Conflict, NotFound, Obj
@@ -32,8 +34,12 @@ _RETRY_SECONDS = 1.0
 class CustomResources:
     """One per server; start it after the registry and before anybody is served."""
 
-    def __init__(self, registry: Registry, *, clock: Callable[[], float]) -> None:
-        self._registry, self._clock = registry, clock
+    def __init__(
+        self, registry: Registry, *, clock: Callable[[], float], call: Call | None = None,
+        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+    ) -> None:  # fmt: skip
+        """`call` asks conversion webhooks."""
+        self._registry, self._clock, self.call, self._new_id = registry, clock, call, new_id
         self._served: dict[str, tuple[bytes, list[GVR]]] = {}
         self._refused: set[str] = set()
         self._due: dict[str, None] = {}
@@ -117,12 +123,19 @@ class CustomResources:
         before, known = self._served.get(name, (b"", []))
         if before == mark:
             return
-        rows = rows_of(definition) or (all_rows(definition) if everything else [])
+        converter = self._converter(definition)
+        rows = rows_of(definition, converter) or (all_rows(definition, converter) if everything else [])
         for row in rows:
             self._registry.catalogue.add(row)
         for gvr in set(known) - {row.gvr for row in rows}:
             self._registry.catalogue.remove(gvr)
         self._served[name] = (mark, [row.gvr for row in rows])
+
+    def _converter(self, definition: Obj) -> Converter | None:
+        conversion = definition["spec"].get("conversion") or {}
+        if conversion.get("strategy") != "Webhook":
+            return None
+        return WebhookConverter(conversion, self.call, self._new_id)
 
     def _forget(self, name: str) -> None:
         for gvr in self._served.pop(name, (b"", []))[1]:
@@ -155,8 +168,8 @@ class CustomResources:
         try:
             now = now_rfc3339(self._clock)
             await self._write(name, lambda obj: names.with_termination(obj, now))
-            if rows:
-                await self._clear(rows[0])
+            if rows:  # by the version that is stored, where it is served: nothing has to be converted
+                await self._clear(next((row for row in rows if row.gvr == row.stored_at), rows[0]))
             await self._registry.mutate(self._row(), "", name, _released, Context(SYSTEM))
         except (NotFound, Conflict):
             pass

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from parkube.controlplane.registry.cel import Rights
+from parkube.controlplane.registry.conversion import between
 from parkube.controlplane.registry.resource import Context, Resource
 from parkube.kubeapi.errors import Obj
 
@@ -40,11 +41,12 @@ class Write:
         if equivalent:
             yield from (row for row in self.versions if row is not self.row)
 
-    def in_version(self, row: Resource) -> tuple[Obj | None, Obj | None]:
+    async def in_version(self, row: Resource) -> tuple[Obj | None, Obj | None]:
         """The new and the old object in that row's version; the request's own objects for its own row."""
         if row is self.row:
             return self.new, self.old
-        return _converted(self.new, self.row, row), _converted(self.old, self.row, row)
+        new = None if self.new is None else await between(self.row, row, self.new)
+        return new, None if self.old is None else await between(self.row, row, self.old)
 
     def labels(self) -> list[Obj]:
         """The labels of the new and of the old object."""
@@ -79,10 +81,3 @@ def _kind(row: Resource) -> Obj:
 
 def _resource(row: Resource) -> Obj:
     return {"group": row.gvr.group, "version": row.gvr.version, "resource": row.gvr.resource}
-
-
-def _converted(obj: Obj | None, start: Resource, end: Resource) -> Obj | None:
-    if obj is None:
-        return None
-    stored = start.to_storage(obj) if start.to_storage else obj
-    return end.from_storage(stored) if end.from_storage else {**stored, "apiVersion": end.api_version}

@@ -113,15 +113,15 @@ class Policies:
             self._fail(rule, write, "no params found for policy binding with `Deny` parameterNotFoundAction")
             return
         for param in found:
-            values = self._values(spec, write, row, param)
+            values = await self._values(spec, write, row, param)
             try:
                 if conditions.hold(spec.get("matchConditions") or (), values):
                     yield values
             except conditions.Undecided as error:
                 self._fail(rule, write, str(error))
 
-    def _values(self, spec: Obj, write: Write, row: Resource, param: Obj | None) -> dict[str, Any]:
-        new, old = write.in_version(row)
+    async def _values(self, spec: Obj, write: Write, row: Resource, param: Obj | None) -> dict[str, Any]:
+        new, old = await write.in_version(row)
         values: dict[str, Any] = {
             "object": new, "oldObject": old, "request": write.request(row, ""), "params": param,
             "namespaceObject": write.namespace_object or None, "variables": {}, "authorizer": write.rights,

@@ -15,6 +15,7 @@ import orjson
 
 from parkube.controlplane.access.admission.dynamic import conditions, matching
 from parkube.controlplane.access.admission.dynamic.attributes import Write
+from parkube.controlplane.registry.conversion import between
 from parkube.controlplane.registry.resource import Resource
 from parkube.kubeapi import patches
 from parkube.kubeapi.errors import ApiError, BadRequest, InternalError, Obj, from_status
@@ -67,14 +68,14 @@ class Webhooks:
                 await self._mutate_by(hook, write, settle)
 
     async def _mutate_by(self, hook: Hook, write: Write, settle: Callable[[Obj], None]) -> bool:
-        row = self._about(hook, write)
+        row = await self._about(hook, write)
         if row is None:
             return False
         answer = await self._ask(hook, write, row)
         patch = answer.get("patch")
         if not patch or write.new is None:
             return True
-        new, _ = write.in_version(row)
+        new, _ = await write.in_version(row)
         try:
             changed = patches.json_patch(new or {}, orjson.loads(base64.b64decode(patch)))
         except (ValueError, binascii.Error, ApiError) as error:
@@ -82,9 +83,7 @@ class Webhooks:
                 f"Internal error occurred: {hook[1]['name']}: the patch does not fit: {error}"
             ) from None
         if row is not write.row:
-            stored = row.to_storage(changed) if row.to_storage else changed
-            changed = write.row.from_storage(stored) if write.row.from_storage else stored
-            changed = {**changed, "apiVersion": write.row.api_version}
+            changed = await between(row, write.row, changed)
         settle(changed)
         write.new.clear()
         write.new.update(changed)
@@ -92,18 +91,18 @@ class Webhooks:
 
     async def validate(self, write: Write) -> None:
         """Ask all that match, at once. Raises what the first in order says that refuses."""
-        found = [(hook, row) for hook in self.validating.hooks if (row := self._about(hook, write)) is not None]
+        found = [(hook, row) for hook in self.validating.hooks if (row := await self._about(hook, write)) is not None]
         answers = await asyncio.gather(*(self._ask(hook, write, row) for hook, row in found), return_exceptions=True)
         for answer in answers:
             if isinstance(answer, BaseException):
                 raise answer
 
-    def _about(self, hook: Hook, write: Write) -> Resource | None:
+    async def _about(self, hook: Hook, write: Write) -> Resource | None:
         name, spec = hook[1].get("name"), hook[1]
         row = matching.match(write, spec.get("rules") or (), spec)
         if row is None or not spec.get("matchConditions"):
             return row
-        new, old = write.in_version(row)
+        new, old = await write.in_version(row)
         values: dict[str, Any] = {
             "object": new,
             "oldObject": old,
@@ -139,7 +138,7 @@ class Webhooks:
     async def _response(self, spec: Obj, write: Write, row: Resource, uid: str) -> Obj:
         if self.call is None:
             raise OSError("webhooks are not reachable from here")
-        new, old = write.in_version(row)
+        new, old = await write.in_version(row)
         versions = spec.get("admissionReviewVersions") or ["v1"]
         version = f"admission.k8s.io/{next((v for v in versions if v in ('v1', 'v1beta1')), 'v1')}"
         request = {**write.request(row, uid), "object": new, "oldObject": old}

@@ -1,0 +1,130 @@
+"""Objects in the version that somebody asks for: by the row's own functions, and before them by its converter, where
+one is asked (a webhook). It knows no kind.
+
+Only objects that lie under another version are given to a converter, those of a list together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import orjson
+
+from parkube.controlplane.registry.resource import Resource
+from parkube.controlplane.registry.stored import Stored
+from parkube.controlplane.registry.watching import Sink, Subscription, WatchItem, failure
+from parkube.kubeapi.errors import ApiError, Obj
+
+
+async def in_version(row: Resource, stored: Stored) -> Stored:
+    """The object in the row's version. Raises what the converter does."""
+    return (await all_in_version(row, [stored]))[0]
+
+
+async def all_in_version(row: Resource, items: Sequence[Stored]) -> list[Stored]:
+    """The objects in the row's version. Raises what the converter does."""
+    if row.converter is not None:
+        items = await _asked(row, items)
+    if row.from_storage is None:
+        return list(items)
+    return [one.with_value(orjson.dumps(row.from_storage(one.object()))) for one in items]
+
+
+async def for_storage(row: Resource, obj: Obj) -> Obj:
+    """An object of the row's version as it is to be stored. Raises what the converter does."""
+    if row.converter is not None and row.stored_at != row.gvr:
+        (obj,) = await row.converter.convert([obj], f"{row.stored_at.group}/{row.stored_at.version}")
+    return row.to_storage(obj) if row.to_storage else obj
+
+
+async def between(start: Resource, end: Resource, obj: Obj) -> Obj:
+    """An object of one row's version in another's, of those that share their objects."""
+    if start.converter is not None:
+        (obj,) = await start.converter.convert([obj], end.api_version)
+        return obj
+    stored = start.to_storage(obj) if start.to_storage else obj
+    return end.from_storage(stored) if end.from_storage else {**stored, "apiVersion": end.api_version}
+
+
+async def _asked(row: Resource, items: Sequence[Stored]) -> list[Stored]:
+    assert row.converter is not None
+    objects = [one.object() for one in items]
+    due = [at for at, obj in enumerate(objects) if obj["apiVersion"] != row.api_version]
+    found = list(items)
+    if due:
+        converted = await row.converter.convert([objects[at] for at in due], row.api_version)
+        for at, obj in zip(due, converted, strict=True):
+            found[at] = items[at].with_value(orjson.dumps(obj))
+    return found
+
+
+class ConvertedWatch:
+    """A watch whose events wait for a converter; they keep their order.
+
+    following --cancel--> ended
+        \\--conversion fails--> told ERROR, ended
+    """
+
+    def __init__(self, row: Resource, sink: Sink) -> None:
+        self._row, self._sink = row, sink
+        self._waiting: list[WatchItem] = []
+        self._task: asyncio.Task[None] | None = None
+        self._from: Subscription | None = None
+        self._ended = False
+
+    def follow(self, subscription: Subscription) -> ConvertedWatch:
+        """What `take` is the sink of."""
+        self._from = subscription
+        return self
+
+    def take(self, items: Sequence[WatchItem]) -> None:
+        """Events as they are stored."""
+        self._waiting.extend(items)
+        if self._task is None and not self._ended:
+            self._task = asyncio.create_task(self._run(), name=f"convert {self._row.gvr.resource}")
+
+    def cancel(self) -> None:
+        """No more events from now on."""
+        self._ended = True
+        self._waiting = []
+        if self._from is not None:
+            self._from.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def bookmark(self) -> WatchItem:
+        """Where the watch stands; see `Subscription`."""
+        assert self._from is not None
+        mark = self._from.bookmark()
+        return mark if not self._waiting else _before(mark, self._waiting[0].revision)
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting and not self._ended:
+                items = list(self._waiting)
+                told = await self._converted(items)
+                del self._waiting[: len(items)]
+                self._sink(told)
+        except ApiError as error:
+            told = [failure(self._row, self._waiting[0].revision, error)]
+            self._task = None
+            self.cancel()
+            self._sink(told)
+        finally:
+            self._task = None
+
+    async def _converted(self, items: Sequence[WatchItem]) -> list[WatchItem]:
+        objects = [(item, item.stored) for item in items if item.stored is not None]
+        new = await all_in_version(self._row, [stored for _, stored in objects])
+        made = {
+            id(item): WatchItem(item.type, self._row, item.revision, stored, item.previous)
+            for (item, _), stored in zip(objects, new, strict=True)
+        }
+        return [made.get(id(item), item) for item in items]
+
+
+def _before(mark: WatchItem, revision: int) -> WatchItem:
+    obj = mark.object()
+    metadata = {**obj["metadata"], "resourceVersion": str(revision - 1)}
+    return WatchItem(mark.type, mark.resource, revision - 1, object={**obj, "metadata": metadata})
