@@ -10,7 +10,8 @@ import pytest
 
 from parkube.controlplane.registry.options import ListOptions, WatchOptions
 from parkube.kubeapi.client import CRDS, GVR
-from parkube.kubeapi.errors import InternalError, Invalid, Obj
+from parkube.kubeapi.errors import BadRequest, InternalError, Invalid, Obj
+from parkube.kubeapi.selectors import FieldSelector
 from tests.fakes.cluster import Cluster
 from tests.unit.test_access_dynamic import RULE, VALIDATING, Endpoint, hook
 
@@ -130,6 +131,42 @@ async def test_a_watch_keeps_its_order_and_its_bookmarks_do_not_run_ahead() -> N
         assert [(kind, obj["spec"]["height"]) for kind, obj in told] == [("ADDED", 4), ("MODIFIED", 5), ("DELETED", 5)]
         assert subscription.bookmark().revision == cluster.registry.revision
         subscription.cancel()
+
+
+async def test_each_version_is_selected_by_its_own_fields() -> None:
+    async with Cluster() as cluster:
+        Converter(cluster)
+        obj = spec()
+        obj["versions"][0]["selectableFields"] = [{"jsonPath": ".spec.size"}]
+        obj["versions"][1]["selectableFields"] = [{"jsonPath": ".spec.height"}]
+        await cluster.create(CRDS, NAME, spec=obj)
+        for name, size in (("a", "3x4"), ("b", "3x5"), ("c", "3")):
+            await cluster.create(V1, name, "default", spec={"size": size})
+        row = cluster.row(V2)
+
+        async def named(gvr: GVR, selector: str) -> list[str]:
+            options = ListOptions(field_selector=FieldSelector.parse(selector))
+            return [item.name for item in (await cluster.registry.list(cluster.row(gvr), "", options)).items]
+
+        assert await named(V1, "spec.size=3x4") == ["a"]
+        assert await named(V2, "spec.height=2") == ["c"]  # by its default
+        assert await named(V2, "spec.height!=5,metadata.name!=c") == ["a"]
+        with pytest.raises(BadRequest, match=r"field label not supported: spec\.size"):
+            await named(V2, "spec.size=3x4")
+        told: list[tuple[str, str]] = []
+        options = WatchOptions(field_selector=FieldSelector.parse("spec.height=5"))
+        cluster.registry.watch(
+            row, "", options, lambda items: told.extend((i.type, i.stored.name) for i in items if i.stored)
+        )
+        for size in ("4x5", "4x6", "5x5", "5x6"):
+            await cluster.change(V1, "a", "default", spec={"size": size})
+        await cluster.change(V1, "b", "default", spec={"size": "9x5"})
+        await cluster.delete(V1, "b", "default")
+        await cluster.settle()
+        assert told == [
+            ("ADDED", "b"), ("ADDED", "a"), ("DELETED", "a"), ("ADDED", "a"), ("DELETED", "a"), ("MODIFIED", "b"),
+            ("DELETED", "b"),
+        ]  # fmt: skip
 
 
 async def test_a_webhook_that_fails_is_said_and_stores_nothing() -> None:

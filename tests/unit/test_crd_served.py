@@ -287,17 +287,3 @@ async def test_after_a_restart_objects_are_served_again() -> None:
         assert (await again.get(GARAGES, "west", "default"))["spec"]["bays"] == 1
         await again.custom.stop()
         await again.registry.close()
-
-
-async def test_rules_that_are_not_evaluated_are_said_aloud() -> None:
-    async with Cluster() as cluster:
-        context, obj = Context(SYSTEM), garages()
-        rule = [{"rule": "self.spec.bays > 0", "message": "no bays"}]
-        obj["spec"]["versions"][0]["schema"] = {"openAPIV3Schema": {**SCHEMA, "x-kubernetes-validations": rule}}
-        await cluster.create(CRDS, NAME, spec=obj["spec"], context=context)
-        assert context.warnings == [
-            "spec.versions[0].schema.openAPIV3Schema: "
-            "x-kubernetes-validations are kept but not evaluated in this version"
-        ]
-        made = await cluster.get(CRDS, NAME)
-        assert made["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["x-kubernetes-validations"] == rule

@@ -20,7 +20,6 @@ from random import Random, SystemRandom
 
 from parkube.controlplane.access.admission.certificates import CertificateRequests
 from parkube.controlplane.access.admission.chain import Chain
-from parkube.controlplane.access.admission.definitions import DefinitionWarnings
 from parkube.controlplane.access.admission.dynamic.attributes import GROUP as ADMISSION_GROUP
 from parkube.controlplane.access.admission.dynamic.params import Parameters
 from parkube.controlplane.access.admission.dynamic.plugin import Dynamic
@@ -118,7 +117,6 @@ class Access:
             LimitRanger(self.find),
             Storage(self.find),
             Dynamic(self.webhooks, self.policies, self._versions, self.read, self.authorizer),
-            DefinitionWarnings(),
             self._services,
             Quotas(self.find, self._mutate, clock),
         ]

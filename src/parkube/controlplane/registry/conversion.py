@@ -7,14 +7,15 @@ Only objects that lie under another version are given to a converter, those of a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import orjson
 
 from parkube.controlplane.registry.resource import Resource
 from parkube.controlplane.registry.stored import Stored
 from parkube.controlplane.registry.watching import Sink, Subscription, WatchItem, failure
-from parkube.kubeapi.errors import ApiError, Obj
+from parkube.kubeapi.errors import ApiError, BadRequest, Obj
+from parkube.kubeapi.selectors import FieldSelector
 
 
 async def in_version(row: Resource, stored: Stored) -> Stored:
@@ -59,6 +60,27 @@ async def _asked(row: Resource, items: Sequence[Stored]) -> list[Stored]:
     return found
 
 
+Judge = Callable[[Stored], bool]
+
+
+def apart(row: Resource, selector: FieldSelector) -> tuple[FieldSelector, Judge | None]:
+    """The part of a selector that can be judged by what is stored, and a judge of objects in the row's version for the
+    rest. Raises BadRequest for a field that the row does not know."""
+    own = [term for term in selector.terms if not term.path.startswith("metadata.")]
+    if not own or row.stored_fields or (row.converter is None and row.from_storage is None):
+        return selector, None
+    readers = {label.path: label.of for label in row.fields}
+    for term in own:
+        if term.path not in readers:
+            raise BadRequest(f"field label not supported: {term.path}")
+
+    def judge(stored: Stored) -> bool:
+        obj = stored.object()
+        return all((readers[term.path](obj) == term.value) is term.equal for term in own)
+
+    return FieldSelector(tuple(term for term in selector.terms if term not in own)), judge
+
+
 class ConvertedWatch:
     """A watch whose events wait for a converter; they keep their order.
 
@@ -66,8 +88,8 @@ class ConvertedWatch:
         \\--conversion fails--> told ERROR, ended
     """
 
-    def __init__(self, row: Resource, sink: Sink) -> None:
-        self._row, self._sink = row, sink
+    def __init__(self, row: Resource, sink: Sink, judge: Judge | None) -> None:
+        self._row, self._sink, self._judge = row, sink, judge
         self._waiting: list[WatchItem] = []
         self._task: asyncio.Task[None] | None = None
         self._from: Subscription | None = None
@@ -105,7 +127,8 @@ class ConvertedWatch:
                 items = list(self._waiting)
                 told = await self._converted(items)
                 del self._waiting[: len(items)]
-                self._sink(told)
+                if told:
+                    self._sink(told)
         except ApiError as error:
             told = [failure(self._row, self._waiting[0].revision, error)]
             self._task = None
@@ -115,13 +138,31 @@ class ConvertedWatch:
             self._task = None
 
     async def _converted(self, items: Sequence[WatchItem]) -> list[WatchItem]:
-        objects = [(item, item.stored) for item in items if item.stored is not None]
-        new = await all_in_version(self._row, [stored for _, stored in objects])
-        made = {
-            id(item): WatchItem(item.type, self._row, item.revision, stored, item.previous)
-            for (item, _), stored in zip(objects, new, strict=True)
-        }
-        return [made.get(id(item), item) for item in items]
+        due = [one for item in items for one in (item.stored, item.previous if self._judge else None) if one]
+        made = {id(one): new for one, new in zip(due, await all_in_version(self._row, due), strict=True)}
+        found: list[WatchItem] = []
+        for item in items:
+            if item.stored is None:
+                found.append(item)
+                continue
+            stored, previous = made[id(item.stored)], made.get(id(item.previous))
+            new = WatchItem(item.type, self._row, item.revision, stored, previous)
+            found += [new] if self._judge is None else _judged(new, self._judge)
+        return found
+
+
+def _judged(item: WatchItem, judge: Judge) -> list[WatchItem]:
+    """The event as one sees it who asks for some objects only; nothing when it is not about them."""
+    stored, previous = item.stored, item.previous
+    assert stored is not None
+    is_, was = judge(stored), previous is not None and judge(previous)
+    if item.type != "MODIFIED":
+        return [item] if is_ else []
+    if is_:
+        return [WatchItem("MODIFIED" if was else "ADDED", item.resource, item.revision, stored, previous)]
+    if was and previous is not None:
+        return [WatchItem("DELETED", item.resource, item.revision, previous.at(item.revision), previous)]
+    return []
 
 
 def _before(mark: WatchItem, revision: int) -> WatchItem:

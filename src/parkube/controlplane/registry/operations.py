@@ -18,7 +18,7 @@ from parkube.controlplane.registry import deletion, managed, metadata, scale, sc
 from parkube.controlplane.registry.cache import Hint, ResourceCache
 from parkube.controlplane.registry.caches import Caches
 from parkube.controlplane.registry.catalogue import Catalogue
-from parkube.controlplane.registry.conversion import ConvertedWatch, all_in_version, for_storage, in_version
+from parkube.controlplane.registry.conversion import ConvertedWatch, all_in_version, apart, for_storage, in_version
 from parkube.controlplane.registry.deletion import Verdict
 from parkube.controlplane.registry.listing import page
 from parkube.controlplane.registry.options import ListOptions, ListResult, WatchOptions
@@ -105,16 +105,21 @@ class Registry:
 
     async def list(self, r: Resource, namespace: str, options: ListOptions) -> ListResult:
         """A page of objects, in the row's version. Raises Expired, BadRequest, Timeout."""
-        options = replace(options, field_selector=_stored_fields(r, options.field_selector))
+        selector, judge = apart(r, options.field_selector)
+        options = replace(options, field_selector=_stored_fields(r, selector))
         found = await page(self.caches.of(r), self.store, namespace, options, self.revision)
-        return found._replace(items=await all_in_version(r, found.items))
+        items = await all_in_version(r, found.items)
+        if judge is None:
+            return found._replace(items=items)
+        return found._replace(items=list(filter(judge, items)), remaining=None)
 
     def watch(self, r: Resource, namespace: str, options: WatchOptions, sink: Sink) -> Subscription:
         """Tell `sink` of changes, from the next tick of the loop on. Raises Expired, BadRequest, Timeout."""
-        options = replace(options, field_selector=_stored_fields(r, options.field_selector))
-        if r.converter is None:
+        selector, judge = apart(r, options.field_selector)
+        options = replace(options, field_selector=_stored_fields(r, selector))
+        if r.converter is None and judge is None:
             return self.caches.watch(r, namespace, options, sink)
-        converted = ConvertedWatch(r, sink)
+        converted = ConvertedWatch(r, sink, judge)
         return converted.follow(self.caches.watch(r, namespace, options, converted.take))
 
     # -- writing

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from parkube.controlplane.registry.crd.schema_cel import rule_faults
 from parkube.controlplane.registry.crd.schema_values import contradictions, default_faults
 from parkube.controlplane.registry.kinds import faults
 from parkube.kubeapi.errors import Cause, Obj
@@ -46,6 +47,7 @@ def schema_faults(schema: Obj, path: str) -> list[Cause]:
     _walk(schema, path, "root", found, 0)
     if not found:
         found += default_faults(schema, path)
+        found += rule_faults(schema, path)
     return found
 
 

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from parkube.controlplane.registry import schemas
 from parkube.controlplane.registry.kinds.base import KindStrategy
+from parkube.controlplane.registry.schemas.rules import Rules
 from parkube.kubeapi.errors import Cause, MethodNotAllowed, Obj
 
+_BLOCKING = ("FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid")
+_UNCHECKED = Cause(
+    "FieldValueInvalid",
+    "Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing "
+    "errors to complete validation",
+    "<nil>",
+)
 _SHARED = ("apiVersion", "kind", "metadata")
 
 
@@ -18,6 +26,7 @@ class CustomStrategy(KindStrategy):
 
     def __init__(self, schema: Obj) -> None:
         self._schema = schema
+        self._rules = Rules(schema)
         self.closed = False
 
     def default(self, obj: Obj) -> None:
@@ -44,7 +53,11 @@ class CustomStrategy(KindStrategy):
         if found and old is not None:
             known = set(structural.validate(old))
             found = [cause for cause in found if cause not in known]
-        return found
+        if not self._rules:
+            return found
+        if any(cause.reason in _BLOCKING for cause in found):
+            return [*found, _UNCHECKED]
+        return found + self._rules.faults(obj, old)
 
 
 class PlainCustomStrategy(CustomStrategy):
