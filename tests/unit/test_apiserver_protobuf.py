@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from parkube.controlplane.apiserver.protobuf import (
@@ -185,6 +185,7 @@ KINDS = [("v1", "Pod"), ("apps/v1", "Deployment"), ("batch/v1", "CronJob"), ("ne
          ("flowcontrol.apiserver.k8s.io/v1", "FlowSchema"), ("storage.k8s.io/v1", "CSINode")]  # fmt: skip
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the first example reads the definitions
 @given(st.data())
 def test_what_is_written_is_read_back(data: st.DataObject) -> None:
     api_version, kind = data.draw(st.sampled_from(KINDS))
