@@ -9,29 +9,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from parkube.kubeapi.errors import ApiError, BadRequest, Cause, Invalid, Obj
+from parkube.kubeapi.errors import BadRequest, Invalid, Obj, RequestEntityTooLarge
 from parkube.kubeapi.objects import copy
 from parkube.kubeapi.strategic import PatchShape, StrategicError, merge
 
 _MAX_OPERATIONS = 10_000
 
 
+class Unfit(Invalid):
+    """A JSON patch that does not fit the object; the API tells its clients no more than that. `why`: for logs."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__("the server rejected our request due to an error in our request", details={})
+        self.why = why
+
+
 def json_patch(obj: Obj, patch: Sequence[Obj]) -> Obj:
-    """RFC 6902. Raises BadRequest for a patch that is none, Invalid for one that does not fit the object."""
+    """RFC 6902. Raises BadRequest for a patch that is none, RequestEntityTooLarge, `Unfit`."""
     import jsonpatch  # on the server alone, and seldom used
 
     if len(patch) > _MAX_OPERATIONS:
-        raise BadRequest(f"the allowed maximum operations in a JSON patch is {_MAX_OPERATIONS}, got {len(patch)}")
+        words = f"The allowed maximum operations in a JSON patch is {_MAX_OPERATIONS}, got {len(patch)}"
+        raise RequestEntityTooLarge(f"Request entity is too large: {words}")
     try:
         result = jsonpatch.JsonPatch(list(patch)).apply(copy(obj), in_place=True)
     except (jsonpatch.InvalidJsonPatch, TypeError, AttributeError) as error:
         raise BadRequest(f"error decoding patch: {error}") from None
     except jsonpatch.JsonPatchTestFailed as error:
-        raise _unfit(f"testing value failed: {error}") from None
+        raise Unfit(f"testing value failed: {error}") from None
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
-        raise _unfit(str(error)) from None
+        raise Unfit(str(error)) from None
     if not isinstance(result, dict):
-        raise _unfit("the result is not an object")
+        raise Unfit("the result is not an object")
     return result
 
 
@@ -61,8 +70,3 @@ def strategic_merge(obj: Obj, patch: Obj, shape: PatchShape | None) -> Obj:
     except StrategicError as error:
         raise BadRequest(f"invalid strategic merge patch: {error}") from None
     return result
-
-
-def _unfit(words: str) -> ApiError:
-    return Invalid(f"the server rejected our request due to an error in our request: {words}",
-                   causes=[Cause("FieldValueInvalid", words, "")])  # fmt: skip

@@ -79,9 +79,9 @@ class Webhooks:
         try:
             changed = patches.json_patch(new or {}, orjson.loads(base64.b64decode(patch)))
         except (ValueError, binascii.Error, ApiError) as error:
-            raise InternalError(
-                f"Internal error occurred: {hook[1]['name']}: the patch does not fit: {error}"
-            ) from None
+            why = error.why if isinstance(error, patches.Unfit) else str(error)
+            words = f"Internal error occurred: {hook[1]['name']}: the patch does not fit: {why}"
+            raise InternalError(words) from None
         if row is not write.row:
             changed = await between(row, write.row, changed)
         settle(changed)
