@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from parkube.controlplane.registry.crd.definitions import DefinitionStrategy
 from parkube.controlplane.registry.crd.jsonpath import BadPath, compile_path
+from parkube.controlplane.registry.crd.names import with_status
 from parkube.controlplane.registry.crd.rows import priority
 from parkube.controlplane.registry.crd.schema_rules import schema_faults
 from parkube.controlplane.registry.schemas.patterns import compile_pattern
 from parkube.controlplane.registry.schemas.structural import Structural
-from parkube.kubeapi.objects import copy
+from parkube.kubeapi.objects import copy, find_condition
 
 Obj = dict[str, Any]
 
@@ -177,8 +178,37 @@ def test_groups_of_kubernetes_itself_are_protected() -> None:
     obj = definition()
     obj["spec"]["group"], obj["metadata"]["name"] = "x.k8s.io", "garages.x.k8s.io"
     assert "api-approved" in "".join(faults(obj))
-    obj["metadata"]["annotations"] = {"api-approved.kubernetes.io": "unapproved"}
-    assert faults(obj) == {}
+    for said, reason in (
+        ("unapproved, a trial", "UnapprovedAnnotation"), ("https://example.com/1", "ApprovedAnnotation"),
+        ("yes", "InvalidAnnotation"),
+    ):  # fmt: skip
+        obj["metadata"]["annotations"] = {"api-approved.kubernetes.io": said}
+        assert bool(faults(obj)) is (reason == "InvalidAnnotation")
+        condition = find_condition(with_status(obj, "", "", "now"), "KubernetesAPIApprovalPolicyConformant")
+        assert condition is not None
+        assert (condition["reason"], condition["status"]) == (reason, str(reason == "ApprovedAnnotation"))
+    assert find_condition(with_status(definition(), "", "", "now"), "KubernetesAPIApprovalPolicyConformant") is None
+
+
+@pytest.mark.parametrize(
+    ("paths", "words"),
+    [
+        ([""], "Required value"),
+        (["spec.a"], "is an invalid path"),
+        ([".spec.z"], "does not refer to a valid field"),
+        ([".spec.list"], "must point to a field of type string, boolean or integer"),
+        ([".spec.a", ".spec.a"], "Duplicate value"),
+        ([f".spec.map.f{number}" for number in range(9)], "Too many: 9: must have at most 8 items"),
+    ],
+)
+def test_fields_that_cannot_be_selected(paths: list[str], words: str) -> None:
+    properties = {"a": {"type": "string"}, "list": {"type": "array", "items": {"type": "string"}},
+                  "map": {"type": "object", "additionalProperties": {"type": "integer"}}}  # fmt: skip
+    spec = {"type": "object", "properties": properties}
+    assert faults(definition(spec, selectableFields=[{"jsonPath": ".spec.a"}, {"jsonPath": ".spec.map.x"}])) == {}
+    told = faults(definition(spec, selectableFields=[{"jsonPath": path} for path in paths]))
+    assert [field for field in told if ".selectableFields" in field]
+    assert words in " ".join(told.values())
 
 
 def test_what_an_update_may_not_change() -> None:

@@ -287,3 +287,15 @@ async def test_after_a_restart_objects_are_served_again() -> None:
         assert (await again.get(GARAGES, "west", "default"))["spec"]["bays"] == 1
         await again.custom.stop()
         await again.registry.close()
+
+
+async def test_a_status_that_is_a_list_is_judged_when_it_is_written() -> None:
+    async with Cluster() as cluster:
+        schema = {"type": "object", "properties": {"statusOf": {"type": "integer", "minimum": 2}, "status": {
+            "type": "array", "items": {"type": "integer", "minimum": 2}}}}  # fmt: skip
+        more: Obj = {"selectableFields": [], "subresources": {"status": {}}}
+        await define(cluster, garages(schema={"openAPIV3Schema": schema}, **more))
+        await cluster.create(GARAGES, "west", "default")
+        with pytest.raises(Invalid, match=r"status\[1\]: Invalid value: 1"):
+            await cluster.change(GARAGES, "west", "default", subresource="status", status=[2, 1])
+        await cluster.change(GARAGES, "west", "default", subresource="status", status=[2, 3])

@@ -188,5 +188,5 @@ def invalid(kind: str, group: str, name: str, causes: Sequence[Cause]) -> ApiErr
     lines = [f"{c.field}: {c.message}" if c.field else c.message for c in causes]
     joined = lines[0] if len(lines) == 1 else "[" + ", ".join(lines) + "]"
     full = f"{kind}.{group}" if group else kind
-    details = {"name": name, **({"group": group} if group else {}), "kind": kind}
+    details = {key: value for key, value in (("name", name), ("group", group), ("kind", kind)) if value}
     return Invalid(f'{full} "{name}" is invalid: {joined}', details=details, causes=causes)

@@ -18,7 +18,7 @@ def columns_of(version: Obj) -> tuple[Column, ...]:
     """NAME and what one version of a definition declares; AGE where it declares nothing."""
     declared = version.get("additionalPrinterColumns")
     if not declared:
-        return (NAME, AGE)
+        return (NAME, AGE._replace(type="date"))
     return (NAME, *map(_column, declared))
 
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
+from parkube.controlplane.registry.crd import names
 from parkube.controlplane.registry.crd.conversion import conversion_faults
 from parkube.controlplane.registry.crd.jsonpath import BadPath, compile_path
 from parkube.controlplane.registry.crd.schema_rules import schema_faults
@@ -29,8 +31,7 @@ _DOMAIN_TEXT = (
 )
 _COLUMN_TYPES = ("integer", "number", "string", "boolean", "date")
 _COLUMN_FORMATS = ("int32", "int64", "float", "double", "byte", "date", "date-time", "password")
-_PROTECTED = re.compile(r"(.*\.)?(k8s|kubernetes)\.io\Z")
-_APPROVED = "api-approved.kubernetes.io"
+_SELECTABLE, _MOST_SELECTABLE = ("string", "boolean", "integer"), 8
 _SCALE_PATH = re.compile(r"(\.[A-Za-z_][-A-Za-z0-9_]*)+\Z")
 
 
@@ -85,10 +86,13 @@ def _identity(obj: Obj, spec: Obj) -> Iterator[Cause]:
         yield faults.invalid("spec.group", group, _DOMAIN_TEXT)
     elif "." not in group:
         yield faults.invalid("spec.group", group, "should be a domain with at least one dot")
-    elif _PROTECTED.match(group) and not (obj["metadata"].get("annotations") or {}).get(_APPROVED):
-        see = "https://github.com/kubernetes/enhancements/pull/1111"
-        text = f'protected groups must have approval annotation "{_APPROVED}", see {see}'
-        yield faults.required(f"metadata.annotations[{_APPROVED}]", text)
+    else:
+        reason, text = names.approval(obj)
+        at = f"metadata.annotations[{names.APPROVED}]"
+        if reason == "MissingAnnotation":
+            yield faults.required(at, text)
+        elif reason == "InvalidAnnotation":
+            yield faults.invalid(at, obj["metadata"]["annotations"][names.APPROVED], text)
     scope = spec.get("scope")
     if not scope:
         yield faults.required("spec.scope")
@@ -99,19 +103,19 @@ def _identity(obj: Obj, spec: Obj) -> Iterator[Cause]:
     yield from conversion_faults(spec.get("conversion") or {}, "spec.conversion")
 
 
-def _names(names: Obj) -> Iterator[Cause]:
+def _names(given: Obj) -> Iterator[Cause]:
     for key in ("plural", "singular", "kind", "listKind"):
-        value, path = names.get(key) or "", f"spec.names.{key}"
+        value, path = given.get(key) or "", f"spec.names.{key}"
         mixed = key in ("kind", "listKind")
         if not value:
             yield faults.required(path)
         elif not _LABEL.match(value.lower() if mixed else value):
             prefix = "may have mixed case, but should otherwise match: " if mixed else ""
             yield faults.invalid(path, value, prefix + _LABEL_TEXT)
-    if names.get("kind") and names.get("kind") == names.get("listKind"):
-        yield faults.invalid("spec.names.listKind", names["listKind"], "kind and listKind may not be the same")
+    if given.get("kind") and given.get("kind") == given.get("listKind"):
+        yield faults.invalid("spec.names.listKind", given["listKind"], "kind and listKind may not be the same")
     for key in ("shortNames", "categories"):
-        for index, value in enumerate(names.get(key) or ()):
+        for index, value in enumerate(given.get(key) or ()):
             if not _LABEL.match(value):
                 yield faults.invalid(f"spec.names.{key}[{index}]", value, _LABEL_TEXT)
 
@@ -135,11 +139,36 @@ def _versions(versions: list[Obj]) -> Iterator[Cause]:
             yield from schema_faults(schema, f"{path}.schema.openAPIV3Schema")
         yield from _columns(version.get("additionalPrinterColumns") or [], f"{path}.additionalPrinterColumns")
         yield from _subresources(version.get("subresources") or {}, f"{path}.subresources")
-        for at, field in enumerate(version.get("selectableFields") or ()):
-            yield from _path(field.get("jsonPath") or "", f"{path}.selectableFields[{at}].jsonPath")
+        yield from _selectable(version.get("selectableFields") or [], schema or {}, f"{path}.selectableFields")
     if sum(bool(version.get("storage")) for version in versions) != 1:
         names = [version.get("name") for version in versions if version.get("storage")]
         yield faults.invalid("spec.versions", names, "must have exactly one version marked as storage version")
+
+
+def _selectable(fields: list[Obj], schema: Obj, path: str) -> Iterator[Cause]:
+    seen: set[str] = set()
+    for index, field in enumerate(fields):
+        at, value = f"{path}[{index}].jsonPath", field.get("jsonPath") or ""
+        if not value:
+            yield faults.required(at)
+            continue
+        node: Any = schema
+        for name in value.split(".")[1:] if value.startswith(".") else ["", ""]:
+            inside = node if isinstance(node, dict) else {}
+            node = (inside.get("properties") or {}).get(name) or inside.get("additionalProperties")
+        if not isinstance(node, dict):
+            yield faults.invalid(at, value, "is an invalid path: does not refer to a valid field")
+            continue
+        if value.startswith(".metadata"):
+            yield faults.invalid(at, value, "must not point to fields in metadata")
+        if node.get("type") not in _SELECTABLE:
+            text = "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed."  # noqa: E501
+            yield faults.invalid(at, value, text)
+        if value in seen:
+            yield faults.duplicate(at, value)
+        seen.add(value)
+    if len(seen) > _MOST_SELECTABLE:
+        yield faults.too_many(path, len(seen), _MOST_SELECTABLE)
 
 
 def _columns(columns: list[Obj], path: str) -> Iterator[Cause]:

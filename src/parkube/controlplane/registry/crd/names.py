@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from parkube.controlplane.registry.resource import Resource
 from parkube.kubeapi.errors import Obj
 from parkube.kubeapi.objects import copy, set_condition
+
+APPROVED = "api-approved.kubernetes.io"
+_PROTECTED = re.compile(r"(.*\.)?(k8s|kubernetes)\.io\Z")
+_WHY = "https://github.com/kubernetes/enhancements/pull/1111"
 
 
 def conflict(definition: Obj, rows: Iterable[Resource]) -> tuple[str, str]:
@@ -32,6 +37,22 @@ def _wanted(names: Obj) -> Iterator[tuple[str, str]]:
         yield "ListKindConflict", names["listKind"]
 
 
+def approval(definition: Obj) -> tuple[str, str]:
+    """Whether a group of Kubernetes' own may have this definition: the reason of its condition, and its message; empty
+    for any other group. Source: KEP-1111."""
+    if not _PROTECTED.match(definition["spec"].get("group") or ""):
+        return "", ""
+    said = (definition["metadata"].get("annotations") or {}).get(APPROVED) or ""
+    must, see = f'protected groups must have approval annotation "{APPROVED}"', f"see {_WHY}"
+    if not said:
+        return "MissingAnnotation", f"{must}, {see}"
+    if said.startswith("unapproved"):
+        return "UnapprovedAnnotation", f'not approved: "{said}"'
+    if re.match(r"[a-z][a-z0-9+.-]*://[^/]", said, re.IGNORECASE):
+        return "ApprovedAnnotation", f"approved in {said}"
+    return "InvalidAnnotation", f'{must} with either a URL or a reason starting with "unapproved", {see}'
+
+
 def with_status(definition: Obj, reason: str, message: str, now: str) -> Obj:
     """The definition with the status that follows from its names; `reason` is empty when they are free."""
     result = copy(definition)
@@ -46,6 +67,10 @@ def with_status(definition: Obj, reason: str, message: str, now: str) -> Obj:
         text = "the initial names have been accepted"
         set_condition(conditions, "Established", "True", "InitialNamesAccepted", text, now)
         status["acceptedNames"] = copy(definition["spec"]["names"])
+    why, text = approval(definition)
+    if why:
+        good = "True" if why == "ApprovedAnnotation" else "False"
+        set_condition(conditions, "KubernetesAPIApprovalPolicyConformant", good, why, text, now)
     storage = next(version["name"] for version in definition["spec"]["versions"] if version.get("storage"))
     stored = status.setdefault("storedVersions", [])
     if storage not in stored:

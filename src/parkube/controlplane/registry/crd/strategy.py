@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from parkube.controlplane.registry import schemas
 from parkube.controlplane.registry.kinds.base import KindStrategy
 from parkube.controlplane.registry.schemas.rules import Rules
@@ -49,7 +51,7 @@ class CustomStrategy(KindStrategy):
         structural = schemas.structural(self._schema)
         found = structural.validate(obj)
         if subresource == "status":
-            found = [cause for cause in found if cause.field.partition(".")[0] == "status"]
+            found = [cause for cause in found if re.match(r"status(?![^.\[])", cause.field)]
         if found and old is not None:
             known = set(structural.validate(old))
             found = [cause for cause in found if cause not in known]
