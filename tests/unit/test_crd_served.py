@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from parkube.controlplane.registry.options import ListOptions, WatchOptions
 from parkube.controlplane.registry.resource import SYSTEM, Context
+from parkube.controlplane.registry.watching import WatchItem
 from parkube.kubeapi.client import CRDS, GVR
 from parkube.kubeapi.errors import BadRequest, Invalid, MethodNotAllowed
 from parkube.kubeapi.objects import find_condition
@@ -299,3 +301,31 @@ async def test_a_status_that_is_a_list_is_judged_when_it_is_written() -> None:
         with pytest.raises(Invalid, match=r"status\[1\]: Invalid value: 1"):
             await cluster.change(GARAGES, "west", "default", subresource="status", status=[2, 1])
         await cluster.change(GARAGES, "west", "default", subresource="status", status=[2, 3])
+
+
+async def test_a_watch_ends_when_what_it_watches_becomes_another_and_not_before() -> None:
+    async with Cluster() as cluster:
+        obj = garages()
+        await define(cluster, obj)
+        told: list[tuple[str, str]] = []
+
+        def tell(items: Sequence[WatchItem]) -> None:
+            told.extend((item.type, item.object().get("reason", "")) for item in items)
+
+        cluster.registry.watch(cluster.row(GARAGES), "", WatchOptions(), tell)
+        await cluster.create(GARAGES, "west", "default", spec={"bays": 1})
+        made = await cluster.get(CRDS, NAME)
+        await cluster.change(CRDS, NAME, metadata={**made["metadata"], "labels": {"a": "b"}})
+        await cluster.settle()
+        assert told == [("ADDED", "")]
+        obj["spec"]["versions"][0]["selectableFields"] = [{"jsonPath": ".spec.bays"}]
+        await cluster.change(CRDS, NAME, spec=obj["spec"])
+        await cluster.settle()
+        assert told[1:] == [("ERROR", "Expired")]
+        options = ListOptions(field_selector=FieldSelector.parse("spec.bays=1"))
+        assert len((await cluster.registry.list(cluster.row(GARAGES), "", options)).items) == 1
+        told.clear()
+        cluster.registry.watch(cluster.row(GARAGES), "", WatchOptions(), tell)
+        await cluster.delete(CRDS, NAME)
+        await cluster.settle()
+        assert told == [("ADDED", ""), ("DELETED", ""), ("ERROR", "Expired")]

@@ -99,10 +99,20 @@ class Caches:
     def _row_changed(self, what: str, row: Resource) -> None:
         if what == "added":
             self._claim(row)
-        elif not self._catalogue.sharing(row.stored_at) and (cache := self._by_prefix.pop(row.prefix, None)):
+        elif (cache := self._by_prefix.get(row.prefix)) is not None:
+            gone = Expired(f"{row.gvr.resource} are not served any more, or not as they were")
+            if self._catalogue.sharing(row.stored_at) and not self._indexed_anew(row):
+                cache.fanout.fail(gone, self.revision, row)
+                return
+            del self._by_prefix[row.prefix]
             if cache.items:
                 self._unclaimed[row.prefix] = {item.key: item for item in cache.unspliced()}
-            cache.fanout.fail(Expired(f"{row.gvr.resource} are not served any more"), self.revision)
+            cache.fanout.fail(gone, self.revision)
+
+    def _indexed_anew(self, row: Resource) -> bool:
+        """Whether what took the row's place has other fields to select by, and its cache must be made again."""
+        now = self._catalogue.get(row.gvr)
+        return now is not None and [label.path for label in now.fields] != [label.path for label in row.fields]
 
     def _claim(self, row: Resource) -> None:
         if row.virtual or row.prefix in self._by_prefix:

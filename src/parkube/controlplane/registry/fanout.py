@@ -107,9 +107,11 @@ class Fanout:
         """All of them."""
         return [watcher for bucket in self._buckets.values() for watcher in bucket]
 
-    def fail(self, error: ApiError, revision: int) -> None:
-        """End all watches with an ERROR."""
+    def fail(self, error: ApiError, revision: int, row: Resource | None = None) -> None:
+        """End all watches with an ERROR; those of one row, where it is given."""
         for watcher in self.watchers():
+            if row is not None and watcher.resource is not row:
+                continue
             watcher.push((failure(watcher.resource, revision, error),))
             watcher.flush()
             watcher.cancel()

@@ -20,11 +20,17 @@ def rows_of(definition: Obj, converter: Converter | None = None) -> list[Resourc
     return [row for row in all_rows(definition, converter) if row.gvr.version in served]
 
 
+def stored_versions(definition: Obj) -> set[str]:
+    """The versions under which objects may lie."""
+    storage = {version["name"] for version in definition["spec"]["versions"] if version.get("storage")}
+    return storage | set((definition.get("status") or {}).get("storedVersions") or ())
+
+
 def all_rows(definition: Obj, converter: Converter | None = None) -> list[Resource]:
     """The rows of all versions, served or not."""
     versions = definition["spec"]["versions"]
     storage = next(version["name"] for version in versions if version.get("storage"))
-    stored = set((definition.get("status") or {}).get("storedVersions") or ()) | {storage}
+    stored = stored_versions(definition)
     ordered = sorted(versions, key=lambda version: priority(version["name"]))
     return [_row(definition, version, storage, stored, converter) for version in ordered]
 

@@ -18,7 +18,7 @@ import orjson
 from parkube.controlplane.registry.crd import names
 from parkube.controlplane.registry.crd.conversion import Call, WebhookConverter
 from parkube.controlplane.registry.crd.definitions import FINALIZER
-from parkube.controlplane.registry.crd.rows import all_rows, rows_of
+from parkube.controlplane.registry.crd.rows import all_rows, rows_of, stored_versions
 from parkube.controlplane.registry.crd.strategy import CustomStrategy
 from parkube.controlplane.registry.operations import Registry
 from parkube.controlplane.registry.options import ListOptions, WatchOptions
@@ -29,6 +29,7 @@ from parkube.kubeapi.errors import ApiError, Conflict, NotFound, Obj
 from parkube.kubeapi.objects import now_rfc3339
 
 _RETRY_SECONDS = 1.0
+_SORTED = orjson.OPT_SORT_KEYS
 
 
 class CustomResources:
@@ -118,8 +119,8 @@ class CustomResources:
 
     def _serve(self, name: str, definition: Obj, *, everything: bool) -> None:
         """Rows for what is served; `everything`: also for versions that are not, so that their objects can go."""
-        stored = (definition.get("status") or {}).get("storedVersions")
-        mark = orjson.dumps([definition["spec"], stored, everything], option=orjson.OPT_SORT_KEYS)
+        hidden = everything and not any(version.get("served") for version in definition["spec"]["versions"])
+        mark = orjson.dumps([definition["spec"], sorted(stored_versions(definition)), hidden], option=_SORTED)
         before, known = self._served.get(name, (b"", []))
         if before == mark:
             return
