@@ -56,11 +56,12 @@ class DefinitionStrategy(KindStrategy):
         if isinstance(service, dict) and service.get("port") is None:
             service["port"] = 443
 
-    def prepare_create(self, obj: Obj) -> None:
-        """The finalizer is there from the start, so that no object outlives its definition."""
-        super().prepare_create(obj)
-        metadata = child(obj, "metadata")
-        metadata["finalizers"] = [f for f in metadata.get("finalizers") or () if f != FINALIZER] + [FINALIZER]
+    def linger(self, obj: Obj) -> bool:
+        """When its deletion begins it gets the finalizer by which no object outlives its definition."""
+        metadata = obj["metadata"]
+        if not metadata.get("deletionTimestamp") and FINALIZER not in (metadata.get("finalizers") or ()):
+            metadata["finalizers"] = [*(metadata.get("finalizers") or ()), FINALIZER]
+        return False
 
     def validate(self, obj: Obj, old: Obj | None, subresource: str) -> list[Cause]:
         """Every fault of the whole definition, its schemas included."""
