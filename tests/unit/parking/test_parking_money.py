@@ -233,7 +233,7 @@ async def test_documents_are_numbered_without_a_gap_under_load(world: World) -> 
     async def fails(booking: dict[str, Any]) -> None:
         # A number that was given out in a transaction that is then lost must be given again.
         async with world.platform.database.writing() as transaction:
-            known = await transaction.booking(booking["id"])
+            known = await transaction.lock_booking(booking["id"])  # first, as whoever pays does
             assert known is not None
             await receipting.receipt_for(world.platform, transaction, known, "lost")
             raise ParkingError("lost")

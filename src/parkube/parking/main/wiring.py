@@ -46,7 +46,7 @@ def now() -> datetime:
 def new_id(prefix: str) -> str:
     """120 random bits in lower-case letters and digits, after the prefix."""
     digits = "0123456789abcdefghjkmnpqrstvwxyz"
-    text = "".join(digits[secrets.randbelow(32)] for _ in range(24))
+    text = "".join([digits[byte & 31] for byte in secrets.token_bytes(24)])
     return f"{prefix}_{text}" if prefix else text
 
 

@@ -96,9 +96,9 @@ class _Through:
         await self._batched.before(statement)
         return await self._connection.execute(statement, values)
 
-    async def scalar(self, statement: Any) -> Any:
+    async def scalar(self, statement: Any, values: Any = None) -> Any:
         await self._batched.before(statement)
-        return await self._connection.scalar(statement)
+        return await self._connection.scalar(statement, values)
 
     async def scalars(self, statement: Any) -> Any:
         await self._batched.before(statement)

@@ -202,8 +202,10 @@ class MoneyRecords:
             moves.append(Move(row["debit"], row["credit"], row["amount_minor"]))
         return [Entry(moves=tuple(moves), **{f: row[f] for f in _ENTRY_FIELDS}) for row, moves in found.values()]
 
-    async def _one(self, wanted: Select[Any]) -> Any:
-        return (await self._connection.execute(wanted)).mappings().one_or_none()
+    async def _one(self, wanted: Select[Any], key: str | None = None) -> Any:
+        """The row, or None. `key` fills the parameter of that name of a statement that was built before."""
+        found = await self._connection.execute(wanted, None if key is None else {"key": key})
+        return found.mappings().one_or_none()
 
     async def _put(self, table: Table, values: Sequence[dict[str, Any]]) -> None:
         raise NotImplementedError

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Table, delete, func, or_, select, update
+from sqlalchemy import Table, bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -23,6 +23,15 @@ from parkube.parking.domain.site import SiteOrder
 from parkube.parking.domain.times import Window
 
 _HOLDS = (State.BOOKED.value, State.ENTERED.value)
+_SHARING = select(s.garage_terms.c.terms).where(s.garage_terms.c.garage_id == bindparam("key"))
+_HOLDING = select(
+    t.bookings.c.id, t.bookings.c.state, t.bookings.c.starts_at, t.bookings.c.ends_at, t.bookings.c.bay_kind
+).where(
+    t.bookings.c.garage_id == bindparam("garage"),
+    t.bookings.c.state.in_(_HOLDS),
+    t.bookings.c.starts_at < bindparam("end"),
+    (t.bookings.c.ends_at > bindparam("start")) | (t.bookings.c.state == State.ENTERED.value),
+)
 
 
 class StayRecords:
@@ -32,8 +41,7 @@ class StayRecords:
     _postgres: bool
 
     async def written_sharing(self, garage_id: str) -> dict[str, Any] | None:
-        wanted = select(s.garage_terms.c.terms).where(s.garage_terms.c.garage_id == garage_id)
-        found: dict[str, Any] | None = await self._connection.scalar(wanted)
+        found: dict[str, Any] | None = await self._connection.scalar(_SHARING, {"key": garage_id})
         return found
 
     async def all_sharing(self) -> Sequence[tuple[str, dict[str, Any]]]:
@@ -56,15 +64,9 @@ class StayRecords:
         return [SiteOrder(**row) for row in (await self._connection.execute(wanted)).mappings()]
 
     async def holds(self, garage_id: str, window: Window, now: datetime, but: str | None = None) -> Sequence[Hold]:
-        b = t.bookings.c
-        wanted = select(b.id, b.state, b.starts_at, b.ends_at, b.bay_kind).where(
-            b.garage_id == garage_id,
-            b.state.in_(_HOLDS),
-            b.starts_at < window.end,
-            (b.ends_at > window.start) | (b.state == State.ENTERED.value),
-        )
+        asked = {"garage": garage_id, "start": window.start, "end": window.end}
         found = []
-        for booking_id, state, start, end, kind in await self._connection.execute(wanted):
+        for booking_id, state, start, end, kind in await self._connection.execute(_HOLDING, asked):
             if state == State.ENTERED.value:
                 end = max(end, now + OVERSTAY_AHEAD)
             if end > window.start and booking_id != but:
@@ -147,5 +149,5 @@ class StayRecords:
 
     async def _once(self, table: Table, row: dict[str, Any]) -> bool:
         """Writes a row that is there once. Whether it was new."""
-        done = await self._connection.execute(self._insert(table).values(row).on_conflict_do_nothing())
+        done = await self._connection.execute(self._insert(table).on_conflict_do_nothing(), row)
         return done.rowcount > 0

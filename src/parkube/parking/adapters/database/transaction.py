@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, Table, func, insert, select, update
+from sqlalchemy import Select, Table, bindparam, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -29,6 +29,19 @@ from parkube.parking.domain.sessions import Session, SessionState
 _HOLDS = (State.BOOKED.value, State.ENTERED.value)
 _BATCH = 500
 
+# Built once: what every search, quote, booking and stay asks costs more to put together than to answer.
+_GARAGE = select(t.garages).where(t.garages.c.id == bindparam("key"))
+_GARAGE_LOCKED = _GARAGE.with_for_update()
+_QUOTE = select(t.quotes).where(t.quotes.c.id == bindparam("key"))
+_ADD_QUOTE = insert(t.quotes)
+_ADD_BOOKING = insert(t.bookings)
+_BOOKING = select(t.bookings).where(t.bookings.c.id == bindparam("key"))
+_BOOKING_LOCKED = _BOOKING.with_for_update()
+_BOOKING_OF_KEY = select(t.bookings).where(t.bookings.c.idempotency_key == bindparam("key"))
+_BOOKING_OF_QUOTE = select(t.bookings).where(t.bookings.c.quote_id == bindparam("key"))
+_BOOKING_OF_JTI = select(t.bookings).where(t.bookings.c.jti == bindparam("key"))
+_SESSION = select(t.sessions).where(t.sessions.c.booking_id == bindparam("key"))
+
 
 class SqlTransaction(MoneyRecords, OrderRecords, PeopleRecords, PrivacyRecords, StayRecords, CountRecords):
     """One transaction on one connection."""
@@ -47,11 +60,11 @@ class SqlTransaction(MoneyRecords, OrderRecords, PeopleRecords, PrivacyRecords, 
 
     # garages
     async def garage(self, garage_id: str) -> Garage | None:
-        row = await self._one(select(t.garages).where(t.garages.c.id == garage_id))
+        row = await self._one(_GARAGE, garage_id)
         return None if row is None else rows.garage_of(row)
 
     async def lock_garage(self, garage_id: str) -> Garage | None:
-        row = await self._one(select(t.garages).where(t.garages.c.id == garage_id).with_for_update())
+        row = await self._one(_GARAGE_LOCKED, garage_id)
         return None if row is None else rows.garage_of(row)
 
     async def garages(self) -> Sequence[Garage]:
@@ -63,33 +76,33 @@ class SqlTransaction(MoneyRecords, OrderRecords, PeopleRecords, PrivacyRecords, 
 
     # quotes and bookings
     async def add_quote(self, quote: Quote) -> None:
-        await self._connection.execute(insert(t.quotes), rows.quote_row(quote))
+        await self._connection.execute(_ADD_QUOTE, rows.quote_row(quote))
 
     async def quote(self, quote_id: str) -> Quote | None:
-        row = await self._one(select(t.quotes).where(t.quotes.c.id == quote_id))
+        row = await self._one(_QUOTE, quote_id)
         return None if row is None else rows.quote_of(row)
 
     async def add_booking(self, booking: Booking) -> None:
-        await self._connection.execute(insert(t.bookings), rows.booking_row(booking))
+        await self._connection.execute(_ADD_BOOKING, rows.booking_row(booking))
 
     async def booking(self, booking_id: str) -> Booking | None:
-        return await self._booking(select(t.bookings).where(t.bookings.c.id == booking_id))
+        return await self._booking(_BOOKING, booking_id)
 
     async def lock_booking(self, booking_id: str) -> Booking | None:
-        return await self._booking(select(t.bookings).where(t.bookings.c.id == booking_id).with_for_update())
+        return await self._booking(_BOOKING_LOCKED, booking_id)
 
     async def save_booking(self, booking: Booking) -> None:
         changed = update(t.bookings).where(t.bookings.c.id == booking.id)
         await self._connection.execute(changed.values(booking_changes(booking)))
 
     async def booking_of_key(self, idempotency_key: str) -> Booking | None:
-        return await self._booking(select(t.bookings).where(t.bookings.c.idempotency_key == idempotency_key))
+        return await self._booking(_BOOKING_OF_KEY, idempotency_key)
 
     async def booking_of_quote(self, quote_id: str) -> Booking | None:
-        return await self._booking(select(t.bookings).where(t.bookings.c.quote_id == quote_id))
+        return await self._booking(_BOOKING_OF_QUOTE, quote_id)
 
     async def booking_of_jti(self, jti: str) -> Booking | None:
-        return await self._booking(select(t.bookings).where(t.bookings.c.jti == jti))
+        return await self._booking(_BOOKING_OF_JTI, jti)
 
     async def holding(self) -> Sequence[Booking]:
         return await self._bookings(select(t.bookings).where(t.bookings.c.state.in_(_HOLDS)))
@@ -104,7 +117,7 @@ class SqlTransaction(MoneyRecords, OrderRecords, PeopleRecords, PrivacyRecords, 
 
     # sessions
     async def session(self, booking_id: str) -> Session | None:
-        row = await self._one(select(t.sessions).where(t.sessions.c.booking_id == booking_id))
+        row = await self._one(_SESSION, booking_id)
         return None if row is None else rows.session_of(row)
 
     async def save_session(self, session: Session) -> None:
@@ -161,8 +174,8 @@ class SqlTransaction(MoneyRecords, OrderRecords, PeopleRecords, PrivacyRecords, 
         wanted = select(t.verifications).where(t.verifications.c.id.in_(latest))
         return [rows.verification_of(row) for row in (await self._connection.execute(wanted)).mappings()]
 
-    async def _booking(self, wanted: Select[Any]) -> Booking | None:
-        row = await self._one(wanted)
+    async def _booking(self, wanted: Select[Any], key: str) -> Booking | None:
+        row = await self._one(wanted, key)
         return None if row is None else rows.booking_of(row)
 
     async def _bookings(self, wanted: Select[Any]) -> Sequence[Booking]:
