@@ -60,6 +60,33 @@ async def test_what_has_not_changed_is_not_sent_again_and_what_has_is_not_overwr
     problem(await world.http.put(none, json=ORGANISATION, headers=OPERATOR | {"If-Match": "*"}), 412, "changed")
 
 
+async def test_terms_and_bookings_that_have_changed_meanwhile_are_not_overwritten(
+    world: World, garage: FakeGarage
+) -> None:
+    await owner(world, "nl-test")
+    boss = {"Authorization": f"Bearer {await world.token_of('a@example.org', Role.OWNER, 'org_a')}"}
+    path = "/api/v1/owner/garages/nl-test/terms"
+    tag = (await world.http.get(path, headers=boss)).headers["etag"]
+    ok(await world.http.put(path, json={"in_out": True}, headers=boss | {"If-Match": tag}))
+    problem(await world.http.put(path, json={"in_out": False}, headers=boss | {"If-Match": tag}), 412, "changed")
+    assert ok(await world.http.get(path, headers=boss))["in_out"] is True
+    booking = await world.book()
+    mine = {"Authorization": f"Bearer {booking['secret']}"}
+    there = f"/api/v1/driver/bookings/{booking['id']}"
+    tag = (await world.http.get(there, headers=mine)).headers["etag"]
+    for plate, status in (("12-AB-34", 200), ("34-CD-56", 412)):
+        said = await world.http.patch(there, json={"plate": plate}, headers=mine | {"If-Match": tag})
+        assert said.status_code == status
+    assert ok(await world.http.get(there, headers=mine))["plate"] == "12-AB-34"
+
+
+def test_every_post_of_somebody_known_says_that_it_takes_a_key(world: World) -> None:
+    for path, operations in world.app.openapi()["paths"].items():
+        names = {one["name"].lower() for one in operations.get("post", {}).get("parameters", ())}
+        if "security" in operations.get("post", {}) and "/login" not in path:
+            assert "idempotency-key" in names, path
+
+
 async def test_pages_show_every_row_once_also_while_rows_are_added(world: World, garage: FakeGarage) -> None:
     await owner(world, "nl-test")
     boss = {"Authorization": f"Bearer {await world.token_of('a@example.org', Role.OWNER, 'org_a')}"}

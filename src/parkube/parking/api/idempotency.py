@@ -22,7 +22,7 @@ from parkube.parking.services.ports_people import Kept
 
 MOST_KEY: Final = 128
 _GIVEN_UP_AFTER: Final = timedelta(seconds=30)  # its process is dead; were it only slow, locks and order keys hold
-_NOT_FOR: Final = ("/api/v1/provider/", "/api/v1/driver/login")
+NOT_FOR: Final = ("/api/v1/provider/", "/api/v1/driver/login")
 _BY_ITSELF: Final = ("/api/v1/driver/bookings",)  # a booking knows its own key, for longer than an answer is kept
 _NOT_KEPT: Final = (401, 403, 429)  # about who asks and how often, not about what was asked
 _WAIT_S: Final = 5.0
@@ -41,7 +41,7 @@ class IdempotencyKeys:
         key = headers.get(b"idempotency-key", b"").decode("latin-1")
         path = scope.get("path", "")
         nobody = b"authorization" not in headers
-        if not key or nobody or scope["method"] != "POST" or path.startswith(_NOT_FOR) or path in _BY_ITSELF:
+        if not key or nobody or scope["method"] != "POST" or path.startswith(NOT_FOR) or path in _BY_ITSELF:
             await self._app(scope, receive, send)
             return
         if len(key) > MOST_KEY or not key.isascii() or not key.isprintable():

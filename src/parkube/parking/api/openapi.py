@@ -8,6 +8,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from parkube.parking.api.idempotency import MOST_KEY, NOT_FOR
 from parkube.parking.api.problems import MEDIA_TYPE
 from parkube.parking.api.shapes import Problem
 
@@ -32,10 +33,21 @@ def install(app: FastAPI) -> None:
                     # A booking opens to its secret, or to its driver's token: a bearer either way.
                     for operation in operations.values():
                         operation.setdefault("security", [{"bearer": []}])
+            for path, operations in made["paths"].items():
+                if "post" in operations and not path.startswith(NOT_FOR):
+                    _keyed(operations["post"])
             app.openapi_schema = made
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
+
+
+def _keyed(operation: dict[str, Any]) -> None:
+    """A POST by somebody who is known can be sent again under its key."""
+    known = operation.setdefault("parameters", [])
+    if "security" in operation and not any(one["name"].lower() == "idempotency-key" for one in known):
+        schema = {"type": "string", "maxLength": MOST_KEY}
+        known.append({"name": "Idempotency-Key", "in": "header", "required": False, "schema": schema})
 
 
 def _refusals(operation: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -27,12 +27,18 @@ async def terms_of(transaction: Transaction, garage: Garage) -> Terms:
     return EVERYTHING if written is None else read_terms(written, None, garage.time_zone)
 
 
-async def put_terms(platform: Platform, garage_id: str, written: dict[str, Any]) -> Terms:
-    """Keeps an owner's terms, all of them anew. Bookings that were made stay. Raises NotFound, Invalid."""
+async def put_terms(
+    platform: Platform, garage_id: str, written: dict[str, Any], seen: Callable[[Terms], None] = lambda _held: None
+) -> Terms:
+    """Keeps an owner's terms, all of them anew. Bookings that were made stay. Raises NotFound, Invalid.
+
+    `seen` hears of those that hold, under the garage's lock, and may raise.
+    """
     async with platform.database.writing() as transaction:
         garage = await transaction.lock_garage(garage_id)
         if garage is None:
             raise NotFound(f"there is no garage {garage_id[:80]!r}")
+        seen(await terms_of(transaction, garage))
         terms = read_terms(written, garage.capacity, garage.time_zone)
         await transaction.put_sharing(garage_id, written)
     known = platform.index.get(garage_id)

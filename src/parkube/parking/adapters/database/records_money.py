@@ -184,8 +184,11 @@ class MoneyRecords:
         row = await self._one(select(m.payouts).where(m.payouts.c.id == payout_id).with_for_update())
         return None if row is None else _payout(row)
 
-    async def payouts(self, organisation_id: str | None = None) -> Sequence[Payout]:
-        wanted = select(m.payouts).order_by(m.payouts.c.organisation_id, m.payouts.c.number)
+    async def payouts(
+        self, organisation_id: str | None = None, after_number: int = 0, limit: int | None = None
+    ) -> Sequence[Payout]:
+        wanted = select(m.payouts).where(m.payouts.c.number > after_number).limit(limit)
+        wanted = wanted.order_by(m.payouts.c.organisation_id, m.payouts.c.number)
         if organisation_id is not None:
             wanted = wanted.where(m.payouts.c.organisation_id == organisation_id)
         return [_payout(row) for row in (await self._connection.execute(wanted)).mappings()]

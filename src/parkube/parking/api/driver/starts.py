@@ -19,6 +19,8 @@ from parkube.parking.api.driver.shapes import (
     GuaranteeAsked,
     StayAsked,
 )
+from parkube.parking.api.etags import check_match
+from parkube.parking.services import booking as bookings
 from parkube.parking.services import changing, gates, guarantee, starting
 
 router = APIRouter()
@@ -39,8 +41,14 @@ async def start(
 
 @router.patch("/bookings/{booking_id}", response_model=BookingChanged)
 async def change(request: Request, booking_id: str, asked: ChangeAsked, preview: bool = False) -> Response:
-    """Another end or another plate. `preview` says what it would cost and changes nothing."""
+    """Another end or another plate. `preview` says what it would cost and changes nothing.
+
+    With If-Match, only where the booking is as it was looked at.
+    """
     platform = platform_of(request)
+    if "if-match" in request.headers:
+        held = await bookings.find(platform, booking_id, bearer(request))
+        check_match(request, await views.shown(platform, held))
     made, more = await changing.change(
         platform, booking_id, bearer(request), asked.to, asked.plate, asked.plate_country, preview=preview
     )

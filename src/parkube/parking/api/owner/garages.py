@@ -8,6 +8,7 @@ from fastapi import APIRouter, Header, Request
 from starlette.responses import Response
 
 from parkube.parking.api.answers import answer, platform_of
+from parkube.parking.api.etags import check_match
 from parkube.parking.api.owner.garage_shapes import Occupancy, PassbackReset, Recount, Site, SiteOrder, Terms
 from parkube.parking.api.owner.routes import Id, needs
 from parkube.parking.domain import counting
@@ -41,8 +42,11 @@ async def show_terms(request: Request, garage_id: Id) -> Response:
 
 @router.put("/garages/{garage_id}/terms", response_model=Terms, dependencies=_SET_TERMS)
 async def put_terms(request: Request, garage_id: Id, wanted: Terms) -> Response:
-    """Keeps the terms, all of them anew. Bookings that were made keep their bays."""
-    held = await terms.put_terms(platform_of(request), garage_id, wanted.model_dump(exclude_unset=True))
+    """Keeps the terms, all of them anew; with If-Match, where they are as looked at. Bookings keep their bays."""
+    written = wanted.model_dump(exclude_unset=True)
+    held = await terms.put_terms(
+        platform_of(request), garage_id, written, lambda now: check_match(request, write_terms(now))
+    )
     return answer(write_terms(held))
 
 

@@ -18,7 +18,6 @@ from parkube.parking.api.owner.shapes import (
     LedgerRow,
     OwnGarages,
     PayoutRow,
-    Payouts,
     RefundAsked,
     RefundRows,
     Staff,
@@ -145,14 +144,19 @@ async def discount(
     return answer({"booking_id": made.id, "due_cents": made.due_minor, "currency": made.price.currency}, 201)
 
 
-@router.get("/organisations/{organisation_id}/payouts", response_model=Payouts)
+@router.get("/organisations/{organisation_id}/payouts", response_model=Page[PayoutRow])
 async def payouts(
-    request: Request, organisation_id: Id, me: Annotated[Caller, needs(Right.SEE_MONEY, "organisation")]
+    request: Request,
+    organisation_id: Id,
+    me: Annotated[Caller, needs(Right.SEE_MONEY, "organisation")],
+    limit: PageLimit = 50,
+    cursor: Cursor = None,
 ) -> Response:
-    """Every payout with its statement."""
+    """Every payout with its statement, by number."""
+    begin = after_number(cursor) or 0
     async with platform_of(request).database.reading() as transaction:
-        rows = await transaction.payouts(organisation_id)
-    return answer({"items": [views.payout(row) for row in rows]})
+        rows = await transaction.payouts(organisation_id, begin, limit + 1)
+    return answer(page(rows, limit, lambda row: row.number, views.payout))
 
 
 @router.get("/organisations/{organisation_id}/payouts/{number}", response_model=PayoutRow)
