@@ -110,6 +110,8 @@ async def test_a_booking_is_extended_shortened_and_gets_another_plate(world: Wor
     assert shorter["booking"]["price_cents"] == 300
     assert [n["kind"] for n in shorter["booking"]["notices"]] == ["extended", "plate_changed", "shortened"]
     problem(await world.call(booking, "PATCH", json={"to": at(world, hours=-1)}), 422, "invalid_window")
+    said = problem(await world.call(booking, "PATCH", json={"to": "soon", "plate": "?"}), 422, "invalid")
+    assert [fault["field"] for fault in said["errors"]] == ["to", "plate"]
     world.clock.forward(minutes=25)
     await garage.scan(booking["grant"], "exit")
     assert ok(await world.call(booking, "GET"))["due_cents"] == 300

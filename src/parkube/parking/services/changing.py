@@ -9,8 +9,9 @@ from parkube.parking.domain import changes
 from parkube.parking.domain.bookings import Booking, State
 from parkube.parking.domain.changes import Change
 from parkube.parking.domain.credentials import Credential
-from parkube.parking.domain.errors import Conflict, NotFound
+from parkube.parking.domain.errors import Conflict, Invalid, NotFound
 from parkube.parking.domain.money import Money
+from parkube.parking.domain.plates import Plate
 from parkube.parking.domain.plates import plate as read_plate
 from parkube.parking.domain.sharing import check_room
 from parkube.parking.domain.tariffs import check_stay, price
@@ -37,7 +38,7 @@ async def change(
     preview: says what it would be and changes nothing. Raises Conflict where there is no bay for longer, Invalid.
     """
     now = platform.clock()
-    known_plate = read_plate(plate, plate_country) if plate is not None else None
+    known_plate = _read(to, plate, plate_country)
     async with platform.database.writing() as transaction:
         before = await locked(platform, transaction, booking_id, secret)
         booking = before
@@ -69,6 +70,24 @@ async def add_credential(platform: Platform, booking_id: str, secret: str, kind:
         made = await access.add(platform, transaction, booking, kind, value)
     await access.tell(platform, booking)
     return made
+
+
+def _read(to: str | None, plate: str | None, country: str | None) -> Plate | None:
+    """The plate; what is wrong with it and with the time is named at once."""
+    known, wrong = None, []
+    if to is not None:
+        try:
+            parse_moment(to, "UTC", "to")
+        except Invalid as error:
+            wrong.append(error)
+    if plate is not None:
+        try:
+            known = read_plate(plate, country)
+        except Invalid as error:
+            wrong.append(error)
+    if wrong:
+        raise Invalid("; ".join(one.message for one in wrong), [fault for one in wrong for fault in one.faults])
+    return known
 
 
 async def _until(platform: Platform, transaction: Transaction, booking: Booking, to: str, now: datetime) -> Booking:
