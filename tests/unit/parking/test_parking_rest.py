@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import httpx
 import pytest
 
+from parkube.parking.api.app import create_app
+from parkube.parking.api.rates import Rate
 from parkube.parking.domain.rights import Role
 from parkube.parking.services import refunds
 from tests.fakes.parking import OPERATOR, FakeGarage, World, ok, problem
@@ -132,3 +135,22 @@ async def test_an_address_that_is_not_text_or_not_there_is_a_problem(world: Worl
     assert wrong.headers["allow"] == "POST"
     body = {"kind": "owner", "name": "a\0b"}
     problem(await world.http.put(PATH, json=body, headers=OPERATOR), 422, "invalid")
+
+
+async def test_an_address_that_calls_too_often_waits_and_others_do_not(world: World) -> None:
+    app = create_app(world.platform, every=Rate(burst=2, per_s=0.5))
+
+    async def call(address: str) -> httpx.Response:
+        transport = httpx.ASGITransport(app=app, client=(address, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://platform") as http:
+            return await http.get("/api/v1/driver/garages")
+
+    for _ in range(2):
+        ok(await call("192.0.2.1"))
+    late = await call("192.0.2.1")
+    problem(late, 429, "too_many")
+    assert late.headers["retry-after"] == "3"
+    ok(await call("192.0.2.2"))
+    world.clock.forward(seconds=2)
+    ok(await call("192.0.2.1"))
+    problem(await call("192.0.2.1"), 429, "too_many")
