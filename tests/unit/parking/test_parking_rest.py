@@ -81,6 +81,9 @@ async def test_terms_and_bookings_that_have_changed_meanwhile_are_not_overwritte
         said = await world.http.patch(there, json={"plate": plate}, headers=mine | {"If-Match": tag})
         assert said.status_code == status
     assert ok(await world.http.get(there, headers=mine))["plate"] == "12-AB-34"
+    looked = mine | {"If-Match": (await world.http.get(there, headers=mine)).headers["etag"]}
+    both = [world.http.patch(there, json={"plate": plate}, headers=looked) for plate in ("56-EF-78", "78-GH-90")]
+    assert sorted(said.status_code for said in await asyncio.gather(*both)) == [200, 412]
 
 
 def test_every_post_of_somebody_known_says_that_it_takes_a_key(world: World) -> None:

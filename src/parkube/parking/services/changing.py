@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -32,15 +33,18 @@ async def change(
     plate_country: str | None = None,
     *,
     preview: bool = False,
+    seen: Callable[[Booking], None] = lambda _held: None,
 ) -> tuple[Booking, int]:
     """Another end, another plate, or both. Returns the booking and what it costs more (less: below 0).
 
-    preview: says what it would be and changes nothing. Raises Conflict where there is no bay for longer, Invalid.
+    preview: says what it would be and changes nothing. `seen` hears of the booking as it is, under its lock, and may
+    raise. Raises Conflict where there is no bay for longer, Invalid.
     """
     now = platform.clock()
     known_plate = _read(to, plate, plate_country)
     async with platform.database.writing() as transaction:
         before = await locked(platform, transaction, booking_id, secret)
+        seen(before)
         booking = before
         if to is not None:
             booking = await _until(platform, transaction, booking, to, now)

@@ -20,6 +20,8 @@ from parkube.parking.api.driver.shapes import (
     StayAsked,
 )
 from parkube.parking.api.etags import check_match
+from parkube.parking.api.problems import StaleCopy
+from parkube.parking.domain.bookings import Booking as BookingRecord
 from parkube.parking.services import booking as bookings
 from parkube.parking.services import changing, gates, guarantee, starting
 
@@ -45,12 +47,17 @@ async def change(request: Request, booking_id: str, asked: ChangeAsked, preview:
 
     With If-Match, only where the booking is as it was looked at.
     """
-    platform = platform_of(request)
+    platform, held = platform_of(request), None
     if "if-match" in request.headers:
         held = await bookings.find(platform, booking_id, bearer(request))
         check_match(request, await views.shown(platform, held))
+
+    def seen(now: BookingRecord) -> None:
+        if held is not None and now != held:
+            raise StaleCopy("it has changed since you looked at it: look again")
+
     made, more = await changing.change(
-        platform, booking_id, bearer(request), asked.to, asked.plate, asked.plate_country, preview=preview
+        platform, booking_id, bearer(request), asked.to, asked.plate, asked.plate_country, preview=preview, seen=seen
     )
     return answer({"booking": await views.shown(platform, made), "difference_cents": more, "preview": preview})
 
