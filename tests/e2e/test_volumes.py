@@ -101,3 +101,12 @@ def test_an_images_files_are_a_volume(kube: Kubectl) -> None:
     kube.wait_for(lambda: "Read-only" in kube("logs", "reader"))
     assert kube("logs", "reader").startswith("busybox\n")
     kube("delete", "pod", "reader", "--timeout=20s")
+
+
+def test_a_volume_that_outgrows_its_limit_costs_the_pod_its_place(kube: Kubectl) -> None:
+    kube.apply(pod("greedy", "busybox head -c 200000 /dev/zero > /data/x", {"emptyDir": {"sizeLimit": "64Ki"}}))
+    kube("wait", "--for=jsonpath={.status.phase}=Failed", "pod/greedy", "--timeout=40s")
+    status = kube.json("get", "pod", "greedy")["status"]
+    assert status["reason"] == "Evicted"
+    assert 'Usage of EmptyDir volume "data" exceeds the limit "64Ki".' in status["message"]
+    kube("delete", "pod", "greedy", "--timeout=20s")

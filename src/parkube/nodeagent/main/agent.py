@@ -27,6 +27,7 @@ from parkube.nodeagent.sync.directories import LocalDirectories
 from parkube.nodeagent.sync.eviction import Evictor
 from parkube.nodeagent.sync.executor import Executor, Services
 from parkube.nodeagent.sync.images import Images
+from parkube.nodeagent.sync.limits import VolumeLimits
 from parkube.nodeagent.sync.manager import Pods
 from parkube.nodeagent.sync.node import Node, NodeSettings
 from parkube.nodeagent.sync.node_facts import NodeState, resolver
@@ -108,6 +109,7 @@ class Agent:
             config.lease_seconds, config.lease_interval_s, {LOCAL_STORAGE_PATH: str(config.storage_dir)},
         )  # fmt: skip
         self.node = Node(client, settings, machine, runtime, self.state, clock)
+        self.limits = VolumeLimits(self.pods, executor.volumes.path)
         self.evictor = (
             Evictor(runtime, self.pods, self.state, around.signals, self.node.hurry, clock) if around.signals else None
         )
@@ -146,3 +148,4 @@ class Agent:
             group.create_task(self.directories.run())
             if self.evictor is not None:
                 group.create_task(self.evictor.run())
+                group.create_task(self.limits.run())

@@ -157,6 +157,7 @@ async def _with_network(
         group.create_task(agent.directories.run())
         if agent.evictor is not None:
             group.create_task(agent.evictor.run())
+            group.create_task(agent.limits.run())
 
 
 def _names(config: AgentConfig, around: Surroundings, agent: Agent) -> Answer:
