@@ -12,7 +12,7 @@ from parkube.controlplane.controllers.deployments.model import ReplicaSetInfo, W
 from parkube.controlplane.controllers.deployments.plan import plan
 from parkube.kubeapi.client import DEPLOYMENTS, GVR, PODS, REPLICASETS, REPLICATIONCONTROLLERS
 from parkube.kubeapi.compact import shared_labels
-from parkube.kubeapi.errors import Forbidden, Obj
+from parkube.kubeapi.errors import Cause, Forbidden, Obj
 from tests.fakes.virtual_time import run
 from tests.fakes.workloads import FakeCluster, deployment, images
 
@@ -181,6 +181,22 @@ def test_pods_that_may_not_be_made_are_told_and_tried_again() -> None:
             assert "FailedCreate: Error creating: pods is forbidden: no room" in c.events()
             await c.rolled_out("web")
             assert all("conditions" not in s["status"] for s in c.client.all(REPLICASETS))
+
+    run(story())
+
+
+def test_in_a_namespace_that_is_being_deleted_nothing_is_tried_again_and_nothing_told() -> None:
+    async def story() -> None:
+        async with FakeCluster(*BOTH) as c:
+            cause = Cause("NamespaceTerminating", "namespace default is being terminated", "metadata.namespace")
+            for _ in range(3):
+                c.client.fail("create", "pods", Forbidden("pods is forbidden", causes=[cause]))
+            await c.client.create(DEPLOYMENTS, deployment(), "default")
+            await asyncio.sleep(60)
+            assert c.client.all(PODS) == []
+            [replicaset] = c.client.all(REPLICASETS)
+            assert "conditions" not in replicaset["status"]
+            assert not any(text.startswith("FailedCreate") for text in c.events())
 
     run(story())
 

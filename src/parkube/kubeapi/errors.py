@@ -159,6 +159,11 @@ def from_status(status: Obj) -> ApiError:
     return error
 
 
+def namespace_ends(error: BaseException) -> bool:
+    """Whether something could not be made because its namespace is being deleted: to try again is of no use."""
+    return isinstance(error, Forbidden) and any(cause.reason == "NamespaceTerminating" for cause in error.causes)
+
+
 def _named(kind: type[ApiError], resource: str, group: str, name: str, what: str) -> ApiError:
     full = f"{resource}.{group}" if group else resource
     details = {"name": name, **({"group": group} if group else {}), "kind": resource}

@@ -10,7 +10,7 @@ import orjson
 from parkube.controlplane.controllers.runner import Env, Expectations
 from parkube.kubeapi.client import PODS, Client, PatchType
 from parkube.kubeapi.compact import PodInfo
-from parkube.kubeapi.errors import ApiError, Forbidden, NotFound, Obj
+from parkube.kubeapi.errors import ApiError, NotFound, Obj, namespace_ends
 from parkube.kubeapi.objects import copy, owner_reference
 from parkube.kubeapi.recorder import Reference, Voice
 from parkube.kubeapi.selectors import LabelSelector
@@ -53,7 +53,7 @@ class PodControl:
         try:
             made = await self._client.create(PODS, obj, owner["metadata"]["namespace"])
         except ApiError as error:
-            if not (isinstance(error, Forbidden) and "being terminated" in error.message):
+            if not namespace_ends(error):
                 self._recorder.warning(about, "FailedCreate", f"Error creating: {error.message}")
             raise
         key = f"{made['metadata']['namespace']}/{made['metadata']['name']}"

@@ -12,7 +12,7 @@ from parkube.controlplane.controllers.runner import Env, Expectations, Reconcile
 from parkube.controlplane.controllers.views import Trace
 from parkube.kubeapi.client import GVR, PODS, REPLICASETS, REPLICATIONCONTROLLERS
 from parkube.kubeapi.compact import PodInfo, available, ready_first
-from parkube.kubeapi.errors import Obj
+from parkube.kubeapi.errors import Obj, namespace_ends
 from parkube.kubeapi.objects import rfc3339, split_key
 from parkube.kubeapi.selectors import LabelSelector
 
@@ -140,7 +140,7 @@ class ReplicaSetController(Reconciler):
         if change.create:
             make = partial(self._pods.create, obj, obj["spec"]["template"])
             answers = await slow_start([make for _ in range(change.create)])
-            errors = [a for a in answers if isinstance(a, Exception)]
+            errors = [a for a in answers if isinstance(a, Exception) and not namespace_ends(a)]
             return ("FailedCreate", str(errors[0])) if errors else None
         drops = [partial(self._pods.delete, obj, pod) for pod in change.delete]
         errors = [a for a in await in_flight(drops) if isinstance(a, Exception)]

@@ -12,7 +12,7 @@ from typing import ClassVar, Protocol, TypeVar
 
 from parkube.controlplane.controllers.views import Views
 from parkube.kubeapi.client import GVR, Client
-from parkube.kubeapi.errors import AlreadyExists, Conflict, NotFound
+from parkube.kubeapi.errors import AlreadyExists, Conflict, Forbidden, NotFound, namespace_ends
 from parkube.kubeapi.recorder import Recorder
 from parkube.kubeapi.workqueue import WorkQueue
 
@@ -77,6 +77,10 @@ class Reconciler:
             return 0.05  # planned on an old view: the event that shows the newer one is on its way
         except NotFound:
             return None  # gone meanwhile, which is an event of its own
+        except Forbidden as error:
+            if namespace_ends(error):
+                return None
+            raise
 
 
 async def in_flight(calls: Iterable[Callable[[], Awaitable[T]]], limit: int = IN_FLIGHT) -> list[T | Exception]:
