@@ -125,6 +125,26 @@ async def test_terms_with_faults_change_nothing(world: World) -> None:
     assert ok(await world.http.get("/api/v1/driver/garages/nl-test"))["free_bays"] == 2
 
 
+async def test_who_comes_out_of_hours_or_does_not_fit_is_refused_before_anything_is_promised(world: World) -> None:
+    await world.garage(capacity=5)
+    terms = {"opening": [{"from": "06:00", "to": "23:00"}], "limits": {"height_m": 2.1, "vehicles": ["car"]}}
+    ok(await world.http.put("/api/v1/owner/garages/nl-test/terms", json=terms, headers=OPERATOR))
+
+    async def quoted(hours_from_now: int, **vehicle: Any) -> Any:
+        begin = world.clock.now + timedelta(hours=hours_from_now)
+        body = {"garage_id": "nl-test", "from": begin.isoformat(), "to": (begin + timedelta(hours=1)).isoformat()}
+        return await world.http.post("/api/v1/driver/quotes", json=body | {"vehicle": vehicle})
+
+    ok(await quoted(1, kind="car", height_m=2.0), 201)
+    problem(await quoted(15), 409, "closed")  # at one in the night
+    refused = problem(await quoted(1, kind="camper", height_m=2.5), 422, "vehicle_does_not_fit")
+    assert [fault["field"] for fault in refused["errors"]] == ["vehicle.height_m", "vehicle.kind"]
+    stay = {"garage_id": "nl-test", "gate": "entry", "vehicle": {"height_m": 2.5}}
+    problem(await world.http.post("/api/v1/driver/stays", json=stay), 422, "vehicle_does_not_fit")
+    world.clock.forward(hours=15)
+    problem(await world.http.post("/api/v1/driver/stays", json=stay | {"vehicle": {}}), 409, "closed")
+
+
 async def test_a_blackout_keeps_the_bookings_that_were_made(world: World) -> None:
     await world.garage(capacity=5)
     booking = await world.book(start=world.clock.now + timedelta(hours=1))

@@ -230,6 +230,18 @@ async def test_who_is_inside_and_finds_no_bay_pays_nothing(world: World, garage:
     assert ok(await world.call(booking, "GET"))["due_cents"] == 0
 
 
+async def test_who_paid_ahead_and_finds_no_bay_gets_the_money_back(world: World, garage: FakeGarage) -> None:
+    booking = await world.book()
+    ok(await world.call(booking, "POST", "/prepay", json={"method": "ideal"}))
+    assert [(entry.kind, entry.total_minor) for entry in await world.entries()] == [("prepayment", 600)]
+    await site(world, "maintenance", True)
+    ok(await world.call(booking, "POST", "/guarantee", json={"wish": "money"}))
+    await keeping.tick(world.platform)
+    given_back = [entry for entry in await world.entries() if entry.kind == "refund"]
+    assert [(entry.moves[0].credit, entry.total_minor) for entry in given_back] == [("provider:builtin", 600)]
+    await world.assert_balanced()
+
+
 async def test_the_states_of_a_garage(world: World, garage: FakeGarage) -> None:
     booking = await world.book()
     inside = ok(await start(world), 201)
