@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -15,30 +13,13 @@ from joserfc.jwk import KeySet
 
 from parkube.controlplane.apiserver import watching
 from parkube.controlplane.main.assemble import Server
-from parkube.controlplane.pki import Pki, ensure
 from parkube.controlplane.registry.resource import User
 from parkube.kubeapi.client import CONFIGMAPS, NODES, PODS, SERVICEACCOUNTS
 from parkube.kubeapi.errors import Conflict, Expired, TooManyRequests
-from tests.fakes.apiserver import Line, serving
+from tests.fakes.apiserver import Line
 
 CMS = "/api/v1/namespaces/default/configmaps"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    return ensure(tmp_path_factory.mktemp("pki"), sans=["127.0.0.1"])
-
-
-@pytest.fixture
-async def server(pki: Pki, tmp_path: Path) -> AsyncIterator[Server]:
-    async with serving(pki, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-async def line(server: Server) -> Line:
-    return Line(server)
 
 
 async def test_one_object_in_every_form(line: Line) -> None:

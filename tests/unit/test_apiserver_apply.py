@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from parkube.controlplane.main.assemble import Server
-from parkube.controlplane.pki import Pki, ensure
-from tests.fakes.apiserver import Line, serving
+from tests.fakes.apiserver import Line
 
 CMS = "/api/v1/namespaces/default/configmaps"
 YAML = {"content_type": "application/apply-patch+yaml"}
@@ -29,17 +26,6 @@ CRD: dict[str, Any] = {
                 "tags": {"type": "array", "items": {"type": "string"}}}}}}}}],
     },
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    return ensure(tmp_path_factory.mktemp("pki"), sans=["127.0.0.1"])
-
-
-@pytest.fixture
-async def server(pki: Pki, tmp_path: Path) -> AsyncIterator[Server]:
-    async with serving(pki, tmp_path) as made:
-        yield made
 
 
 async def test_yaml_is_applied_and_a_conflict_is_a_status(server: Server) -> None:

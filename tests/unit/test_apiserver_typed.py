@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -11,23 +9,11 @@ import pytest
 
 from parkube.controlplane.apiserver.protobuf import decode, encode
 from parkube.controlplane.main.assemble import Server
-from parkube.controlplane.pki import Pki, ensure
-from tests.fakes.apiserver import Line, chunk_bodies, serving
+from tests.fakes.apiserver import Line, chunk_bodies
 
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 CMS = "/api/v1/namespaces/default/configmaps"
 ACCEPT = {"accept": f"{PROTOBUF}, */*", "content_type": PROTOBUF}
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    return ensure(tmp_path_factory.mktemp("pki"), sans=["127.0.0.1"])
-
-
-@pytest.fixture
-async def server(pki: Pki, tmp_path: Path) -> AsyncIterator[Server]:
-    async with serving(pki, tmp_path) as made:
-        yield made
 
 
 class Typed(Line):

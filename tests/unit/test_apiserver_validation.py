@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
-from parkube.controlplane.pki import Pki, ensure
-from tests.fakes.apiserver import Line, serving
+from tests.fakes.apiserver import Line
 
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 POD = '"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"x","image":"x"}]}}'
@@ -23,17 +19,6 @@ data:
   foo: b
 more: 1
 """
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    return ensure(tmp_path_factory.mktemp("pki"), sans=["127.0.0.1"])
-
-
-@pytest.fixture
-async def line(pki: Pki, tmp_path: Path) -> AsyncIterator[Line]:
-    async with serving(pki, tmp_path) as made:
-        yield Line(made)
 
 
 async def test_strict_names_all(line: Line) -> None:

@@ -5,17 +5,13 @@ A new kind fails here until it has an example.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from parkube.controlplane.main.assemble import Server
-from parkube.controlplane.pki import Pki, ensure
 from parkube.controlplane.registry.kinds import builtin_catalogue
 from parkube.controlplane.registry.resource import Resource
 from parkube.kubeapi.client import SERVICEACCOUNTS
-from tests.fakes.apiserver import Line, serving
+from tests.fakes.apiserver import Line
 from tests.fakes.examples import EXAMPLES, NAMES
 
 ROWS = [row for row in builtin_catalogue() if not row.virtual]
@@ -23,21 +19,10 @@ MERGE, APPLY = "application/merge-patch+json", "application/apply-patch+yaml"
 CHOSEN = "labelSelector=chosen%3Dyes"
 
 
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    return ensure(tmp_path_factory.mktemp("pki"), sans=["127.0.0.1"])
-
-
-@pytest.fixture
-async def server(pki: Pki, tmp_path: Path) -> AsyncIterator[Server]:
-    async with serving(pki, tmp_path) as made:
-        await made.client.create(SERVICEACCOUNTS, {"metadata": {"name": "default"}}, "default")
-        yield made
-
-
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.api_version}-{row.kind}")
 async def test_its_whole_life(server: Server, row: Resource) -> None:
     line, watcher = Line(server), Line(server)
+    await server.client.create(SERVICEACCOUNTS, {"metadata": {"name": "default"}}, "default")  # pods want it
     root = f"/apis/{row.api_version}" if row.gvr.group else "/api/v1"
     everywhere = f"{root}/{row.gvr.resource}"
     here = f"{root}/namespaces/default/{row.gvr.resource}" if row.namespaced else everywhere
