@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -192,6 +193,41 @@ async def test_another_process_takes_garages_in_and_this_one_notices(world: Worl
     assert await keeping.refresh(world.platform) is True
     assert len(world.platform.index) == 5
     assert await keeping.refresh(world.platform) is False
+
+
+async def test_garages_taken_in_while_the_index_is_filled_are_noticed_too(world: World) -> None:
+    from parkube.parking.adapters import city
+    from parkube.parking.services.importing import Report, take_in
+
+    database = world.platform.database
+    other = await World.open(database)  # type: ignore[arg-type]
+
+    class Slow:
+        """A reading during which, once the garages are read, another process takes some in."""
+
+        def __init__(self, inside: Any) -> None:
+            self.inside = inside
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.inside, name)
+
+        async def garages(self) -> Any:
+            found = await self.inside.garages()
+            await take_in(other.platform, city.generate(5), Report(), source="city", force=False)
+            return found
+
+    class Between:
+        @asynccontextmanager
+        async def reading(self) -> AsyncIterator[Any]:
+            async with database.reading() as transaction:
+                yield Slow(transaction)
+
+    world.platform.database = Between()  # type: ignore[assignment]
+    assert await keeping.load(world.platform) == 0
+    world.platform.database = database
+    await other.http.aclose()
+    assert await keeping.refresh(world.platform) is True
+    assert len(world.platform.index) == 5
 
 
 async def test_the_operator_program_and_this_platform_understand_each_other(world: World) -> None:

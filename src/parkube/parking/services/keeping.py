@@ -21,14 +21,16 @@ async def load(platform: Platform) -> int:
     """Fills the index from the database. Returns how many garages there are."""
     now = platform.clock()
     async with platform.database.reading() as transaction:
+        # The mark comes first: garages taken in while the rest is read are then noticed by the next refresh.
+        mark = await transaction.setting(GARAGES_CHANGED)
         garages = await transaction.garages()
         holding = await transaction.holding()
         checks = await transaction.latest_verifications()
         shared = await transaction.all_sharing()
-        platform.garages_mark = await transaction.setting(GARAGES_CHANGED)
     for garage in garages:
         platform.index.put(garage)
     terms.put_all(platform, shared)
+    platform.garages_mark = mark
     for booking in holding:
         platform.index.hold(booking, now)
     for check in checks:
