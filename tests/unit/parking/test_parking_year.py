@@ -49,13 +49,14 @@ async def test_a_batch_sees_what_it_did_and_never_oversells(world: World) -> Non
     await world.book()
     async with batch(world.platform.database) as database:  # type: ignore[arg-type]
         one = replace(world.platform, database=database)
-        made = await booking.book(one, (await booking.quote(one, "nl-test", *_hours(world))).id, None, None)
+        made = await booking.book(one, (await booking.quote(one, "nl-test", *_hours(world))).id, "GX-001-B", None)
         with pytest.raises(Conflict, match="no bay left"):
             await booking.book(one, (await booking.quote(one, "nl-test", *_hours(world))).id, None, None)
         await booking.cancel(one, made.id, booking.secret_of(one.signer, made.id))
         again = await booking.book(one, (await booking.quote(one, "nl-test", *_hours(world))).id, None, None)
     async with world.platform.database.reading() as transaction:
         known = [await transaction.booking(each.id) for each in (made, again)]
+        assert await transaction.credentials("nl-test", made.id) == []
     assert [each and each.state for each in known] == [State.CANCELLED, State.BOOKED]
 
 

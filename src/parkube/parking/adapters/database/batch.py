@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Insert, Select, Table, Update, bindparam, func, insert, select, update
+from sqlalchemy import Delete, Insert, Select, Table, Update, bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.selectable import CompoundSelect
 from sqlalchemy.sql.util import find_tables
@@ -46,6 +46,7 @@ _REMEMBERED = {
     m.agreements, m.payment_orders, s.garage_terms, s.booking_changes, s.passages,
 }  # fmt: skip
 _ONCE = {s.booking_changes, s.passages, s.counts}
+_REFERRED_TO = {key.column.table for table in metadata.tables.values() for key in table.foreign_keys}
 
 
 class BatchDatabase:
@@ -146,7 +147,9 @@ class BatchTransaction(SqlTransaction):
             return
         touched = {cast(Table, each) for each in find_tables(statement, include_joins=True, include_aliases=True)}
         reads = isinstance(statement, Select | CompoundSelect)
-        if not reads or touched & (self._added.keys() | self._changed.keys()):
+        # What is buffered can neither need nor hinder a row's end to which nothing refers.
+        alone = reads or (isinstance(statement, Delete) and not touched & _REFERRED_TO)
+        if not alone or touched & (self._added.keys() | self._changed.keys()):
             await self.flush()
         if not reads:
             self.written += 1
