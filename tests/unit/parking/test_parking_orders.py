@@ -13,7 +13,8 @@ from parkube.parking.adapters import settlements
 from parkube.parking.adapters.payments import BuiltinPayments
 from parkube.parking.domain.errors import Invalid, Unavailable
 from parkube.parking.domain.ledger import balances
-from parkube.parking.domain.payments import Held, Order, OrderState, PaymentRefused, RefundState, heard
+from parkube.parking.domain.payments import Held, Order, OrderState, PaymentRefused, heard
+from parkube.parking.domain.refunds import RefundState
 from parkube.parking.services import keeping, orders, reconciling, refunds
 from tests.fakes.parking import OPERATOR, START, FakeGarage, World, ok, problem
 from tests.unit.parking.test_parking_money import receipts, stay, sums

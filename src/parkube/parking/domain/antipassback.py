@@ -1,12 +1,10 @@
 """Whether a permission that shows itself may pass again: who is in, who is out, of whom nothing is known.
 
-                 passed in                   passed out
-    neutral --------------------> inside ------------------> outside
-       ^  \\                         ^                           |
-       |   \\ passed out              +------- passed in ---------+
-       |    +-----------------------------------> outside
-       |
-       +---------------- reset, of one or of all ---------------- any
+       +--------- out ---------+---------------------+
+       |                       |                     v
+    neutral ----- in -----> inside <---- in ---- outside
+       ^                       |                     |
+       +-- reset, one or all --+---------------------+
 
     in:   refused while inside           out:  never refused; whoever is not known to be inside is marked, not held
 

@@ -1,17 +1,15 @@
 """A booking's states, and what moves it from one to the next.
 
-                  cancel                        reopen (a later exit, the exit that was lost, in again)
-        +------------------> cancelled        +---------------------------+
-        |                      |  enter       |                           |
-        |      enter           v              v      exit                 |   pay
-     booked ----------------> entered -----------> exited ----------------+--------> paid
-        |                      ^  |                ^ ^ ^                                |
-        |                enter |  +-- soft close --+ | |          charged again         |
-        +------------------> expired                 | +--------------------------------+
-        |      expire                                |
-        +--------------------------------------------+
-               exit (the entry was lost)
+                                         +------ in again ------+-------------+
+                                         v                      |             |
+    booked --------- enter --------+-> entered ---- exit --> exited -- pay -> paid
+      |                            |                         ^    ^           |
+      +-- cancel --> cancelled ----+---------- exit ---------+    +-----------+
+      |                            |    the entry was lost        charged again
+      +-- expire --> expired ------+
 
+What leaves it where it is has no arrow: a passage that is heard again, a fee paid for what was given up. An exit that
+was lost is taken for one in the end: soft close.
 A driver's wish (cancel, pay) is refused where the drawing has no arrow. What a garage reports (enter, exit) is a
 fact and is never refused: it may come late, twice, or for a booking that was given up meanwhile. A fee for a booking
 that was cancelled or not come for is paid where it stands. In again is only where the owner allows in and out.

@@ -109,21 +109,6 @@ class GateEvent:
     detail: object = None
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """What the platform asked of a garage. States: sent, opened, refused."""
-
-    id: str
-    garage_id: str
-    booking_id: str | None
-    kind: str
-    gate: str
-    expires_at: datetime
-    created_at: datetime
-    state: str = "sent"
-    reason: str | None = None
-
-
 def check_garage_id(garage_id: str) -> str:
     """The id, if it can be a garage's. Raises Invalid."""
     if not GARAGE_ID.match(garage_id):

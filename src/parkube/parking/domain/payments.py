@@ -1,13 +1,15 @@
 """What becomes of one order at a payment provider.
 
-                        confirmed (late capture)               captured (in part or whole)
-     asked ---------> authorised -------------------------------------> captured
-       |  \\              |  |                                             ^   |
-       |   \\  opened     |  +-- given up --> cancelled                    |   +--> refunded in parts: still captured
-       |    +--> pending -+-- paid first (iDEAL) ------------------------+
-       |           |                                                      ^
-       |           +-- expired, refused --> failed                        |
-       +-- paid at once, paid first --------------------------------------+
+      +------------+----------------+---- taken -------> captured <--+
+      |            |                |                                |
+      |            |                +---- given up ----> cancelled --+  taken all the same
+      |            |                |                                |
+      |            |                +---- refused -----> failed -----+
+      |            |                |
+    asked ----> pending        authorised
+      |            |                ^
+      +------------+----------------+
+             held, to be taken later
 
 `asked` is written before the provider is asked: where its answer is lost, asking again with the same key finds out.
 What a provider reports is a fact: it may come twice, late, or before the answer to the call that began it.
@@ -115,28 +117,3 @@ def heard(order: Order, held: Held, at: datetime) -> Order:
         url=held.url if state is OrderState.PENDING else None,
     )
     return order if after == order else replace(after, changed_at=at)
-
-
-class RefundState(StrEnum):
-    """Where a refund is: asked (written down) -> done; or asked -> refused by the provider -> done by the bank."""
-
-    ASKED = "asked"
-    DONE = "done"
-    REFUSED = "refused"
-
-
-@dataclass(frozen=True, slots=True)
-class Refund:
-    """Money on its way back to a driver, through the order by which it came."""
-
-    id: str
-    booking_id: str
-    order_id: str
-    amount_minor: int
-    currency: str
-    reason: str
-    asked_at: datetime
-    state: RefundState = RefundState.ASKED
-    reference: str | None = None
-    done_at: datetime | None = None
-    idempotency_key: str | None = None

@@ -2,14 +2,18 @@
 
 Every statement is the difference between what the ledger has cumulated now and what it had at the payout before, so an
 entry that was written late is on the next one, and none is on two or on none. Pure: the sums come from outside.
+
+    made ---- the bank sent it ---> transferred
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
+
+from parkube.parking.domain.errors import Conflict
 
 MADE: Final = "made"
 TRANSFERRED: Final = "transferred"
@@ -50,6 +54,15 @@ class Payout:
     state: str = MADE
     transferred_at: datetime | None = None
     bank_reference: str = ""
+
+
+def left(payout: Payout, bank_reference: str, at: datetime) -> Payout:
+    """The payout after it has left the bank; again is nothing. Raises Conflict for another reference."""
+    if payout.state == TRANSFERRED:
+        if payout.bank_reference != bank_reference:
+            raise Conflict("it was transferred under another reference", code="transferred")
+        return payout
+    return replace(payout, state=TRANSFERRED, transferred_at=at, bank_reference=bank_reference)
 
 
 def statement(now: Sums, before: Sums) -> tuple[StatementLine, ...]:

@@ -1,13 +1,10 @@
 """A session is one vehicle's stay, made of what the garage's journal says. Pure, and replayed from all of it each time.
 
-      entry opened               exit opened
-    ---------------> running --------------------> closed
-                     |  ^  |                         ^
-      out and in     |  |  | the exit was lost       | a later exit opened
-      again, where   +--+  v                         |
-      allowed          soft_closed ------------------+
-                           |
-                           +---- in again later, where allowed ----> running
+      +------- exit -------+----------------------+----------------+
+      |                    |                      |                v
+    none --- entry ---> running --- lost ---> soft_closed       closed
+                           ^                      |                |
+                           +------ in again ------+----------------+
 
 Order does not matter: the earliest entry and the latest exit are the stay, whichever is heard first and however
 often. A session whose entry was lost begins at the booking's start, or at the exit if that was earlier. Where the

@@ -7,9 +7,7 @@
       all gates up,            nobody in,              nobody in,          nobody in without
       nobody is asked        everybody out           everybody out            a booking
 
-      open <--- full on / off ---> full          open, full <--- closed on / off ---> closed
-      any <--- maintenance on / off ---> maintenance          any <--- evacuate on / off ---> evacuated
-
+Any state may follow any other: an aspect is switched on or off, and the first of those that are on holds.
 Pure. An aspect that was never ordered is off.
 """
 

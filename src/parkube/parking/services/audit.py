@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from parkube.parking.domain.bookings import Booking, State
 from parkube.parking.domain.ledger import balances
-from parkube.parking.domain.payments import Refund
 from parkube.parking.domain.payouts import MADE, Payout
+from parkube.parking.domain.refunds import Refund
 from parkube.parking.services.ports import Database, Transaction
 
 Sums = dict[tuple[str, str], int]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 from parkube.parking.domain.bookings import Booking, State, check_open
+from parkube.parking.domain.commands import Command, CommandState, answered
 from parkube.parking.domain.errors import NotFound, Unavailable
-from parkube.parking.domain.garages import Command
 from parkube.parking.domain.times import rfc3339
 from parkube.parking.services import trail
 from parkube.parking.services.booking import locked
@@ -18,7 +18,6 @@ from parkube.parking.services.platform import Platform
 
 OPEN_LIVES: Final = timedelta(seconds=10)
 ANSWER_WITHIN_S: Final = 5.0
-SENT, OPENED, REFUSED = "sent", "opened", "refused"
 
 _SENTENCES: Final = {
     "offline": "the garage cannot be reached now: show the QR code to the scanner at the gate",
@@ -34,7 +33,7 @@ class Opening:
     """What became of a command to open. `code` is for programs, `reason` for people."""
 
     command_id: str
-    state: str
+    state: CommandState
     code: str | None = None
     reason: str | None = None
 
@@ -119,20 +118,22 @@ async def _ask(platform: Platform, booking: Booking, command: Command, wait_s: f
     except Unavailable:
         return await _refused(platform, command, "offline")
     except TimeoutError:
-        return Opening(command.id, SENT)
+        return Opening(command.id, CommandState.SENT)
     finally:
         platform.links.forget(command.id)
     if not outcome.ok:
         return await _refused(platform, command, outcome.reason or "refused")
-    await _saved(platform, replace(command, state=OPENED))
-    return Opening(command.id, OPENED)
+    await _save(platform, command.id, CommandState.OPENED)
+    return Opening(command.id, CommandState.OPENED)
 
 
 async def _refused(platform: Platform, command: Command, code: str) -> Opening:
-    await _saved(platform, replace(command, state=REFUSED, reason=code))
-    return Opening(command.id, REFUSED, code, _SENTENCES.get(code, f"the garage did not open: {code}"))
+    await _save(platform, command.id, CommandState.REFUSED, code)
+    return Opening(command.id, CommandState.REFUSED, code, _SENTENCES.get(code, f"the garage did not open: {code}"))
 
 
-async def _saved(platform: Platform, command: Command) -> None:
+async def _save(platform: Platform, command_id: str, state: CommandState, reason: str | None = None) -> None:
     async with platform.database.writing() as transaction:
-        await transaction.save_command(command)
+        command = await transaction.lock_command(command_id)
+        if command is not None:
+            await transaction.save_command(answered(command, state, reason))

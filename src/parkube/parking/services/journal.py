@@ -17,6 +17,7 @@ from typing import Final
 from parkube.parking.domain import changes, charging
 from parkube.parking.domain import sessions as stays
 from parkube.parking.domain.bookings import Booking, Move, State, moved
+from parkube.parking.domain.commands import CommandState, answered
 from parkube.parking.domain.garages import GateEvent, Link
 from parkube.parking.domain.sessions import Passage, Session, SessionState
 from parkube.parking.services import books, counting, news, reported
@@ -108,10 +109,10 @@ async def _apply(
     platform: Platform, transaction: Transaction, event: GateEvent, connection: Connection
 ) -> Booking | None:
     if event.command_id and event.kind in ("opened", "refused", "failed"):
-        command = await transaction.command(event.command_id)
+        command = await transaction.lock_command(event.command_id)
         if command is not None and command.garage_id == event.garage_id:
-            state = "opened" if event.kind == "opened" else "refused"
-            await transaction.save_command(replace(command, state=state))
+            state = CommandState.OPENED if event.kind == "opened" else CommandState.REFUSED
+            await transaction.save_command(answered(command, state))
     if event.kind not in ("opened", "counted"):
         return None
     at = _believable(event, connection.clock_error)

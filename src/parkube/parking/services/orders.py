@@ -16,7 +16,8 @@ from typing import Final
 from parkube.parking.domain import ledger
 from parkube.parking.domain.bookings import Booking, Move, State, moved
 from parkube.parking.domain.errors import NotFound, ParkingError, Unavailable
-from parkube.parking.domain.payments import OPEN, Held, Order, OrderState, PaymentRefused, Refund, heard
+from parkube.parking.domain.payments import OPEN, Held, Order, OrderState, PaymentRefused, heard
+from parkube.parking.domain.refunds import Refund
 from parkube.parking.services import news, refunds, trail
 from parkube.parking.services.platform import Platform
 from parkube.parking.services.ports import Transaction

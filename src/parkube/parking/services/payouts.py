@@ -8,7 +8,7 @@ from dataclasses import replace
 from parkube.parking.domain import ledger
 from parkube.parking.domain.errors import Conflict, Invalid, NotFound
 from parkube.parking.domain.ledger import Terms
-from parkube.parking.domain.payouts import MADE, TRANSFERRED, Payout, held, statement
+from parkube.parking.domain.payouts import Payout, held, left, statement
 from parkube.parking.domain.people import KINDS, OWNER, Organisation
 from parkube.parking.services import trail
 from parkube.parking.services.platform import Platform
@@ -93,14 +93,12 @@ async def pay_out(platform: Platform, organisation_id: str) -> Sequence[Payout]:
 async def transferred(platform: Platform, payout_id: str, bank_reference: str) -> Payout:
     """The payout has left the bank. Again is nothing. Raises NotFound, Conflict for another reference."""
     async with platform.database.writing() as transaction:
-        payout = await transaction.payout(payout_id)
-        if payout is None:
+        known = await transaction.payout(payout_id)
+        if known is None:
             raise NotFound("there is no such payout")
-        if payout.state != MADE:
-            if payout.bank_reference != bank_reference:
-                raise Conflict("it was transferred under another reference", code="transferred")
+        payout = left(known, bank_reference, platform.clock())
+        if payout == known:
             return payout
-        payout = replace(payout, state=TRANSFERRED, transferred_at=platform.clock(), bank_reference=bank_reference)
         await transaction.save_payout(payout)
         await transaction.post(
             ledger.left_the_bank(

@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Protocol
 
 from parkube.parking.domain.ledger import Entry, Terms
-from parkube.parking.domain.payments import Order, OrderState, Refund
+from parkube.parking.domain.payments import Order, OrderState
 from parkube.parking.domain.payouts import Payout, Sums
 from parkube.parking.domain.people import Organisation
 from parkube.parking.domain.receipts import Buyer, Receipt
+from parkube.parking.domain.refunds import Refund
 
 
 class MoneyTransaction(Protocol):

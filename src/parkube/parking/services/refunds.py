@@ -11,7 +11,8 @@ from dataclasses import replace
 from parkube.parking.domain import ledger
 from parkube.parking.domain.bookings import Booking
 from parkube.parking.domain.errors import Conflict, Invalid, NotFound, Unavailable
-from parkube.parking.domain.payments import PaymentRefused, Refund, RefundState
+from parkube.parking.domain.payments import PaymentRefused
+from parkube.parking.domain.refunds import Refund, RefundMove, RefundState, moved
 from parkube.parking.services import books, news, trail
 from parkube.parking.services.platform import Platform
 from parkube.parking.services.ports import Transaction
@@ -102,12 +103,12 @@ async def send(platform: Platform, refund: Refund) -> Refund:
         order = next(o for o in await transaction.orders(refund.booking_id) if o.id == refund.order_id)
     try:
         reference = await platform.provider(order.provider).refund(refund.id, order, refund.amount_minor)
-        after = replace(refund, state=RefundState.DONE, reference=reference, done_at=platform.clock())
+        after = moved(refund, RefundMove.SENT, platform.clock(), reference)
     except Unavailable:
         return refund
     except (PaymentRefused, Conflict):
         # The money stays in the booking's refunds account, and the refund among those open: `transferred` ends it.
-        after = replace(refund, state=RefundState.REFUSED, done_at=platform.clock())
+        after = moved(refund, RefundMove.REFUSE, platform.clock())
     async with platform.database.writing() as transaction:
         now = await transaction.lock_refund(refund.id)
         if now is None or now.state is not RefundState.ASKED:
@@ -138,10 +139,8 @@ async def transferred(platform: Platform, refund_id: str, bank_reference: str) -
             raise NotFound("there is no such refund")
         if refund.state is RefundState.DONE and refund.reference == bank_reference:
             return refund
-        if refund.state is not RefundState.REFUSED:
-            raise Conflict(f"the refund is {refund.state.value}, not refused", code="wrong_state")
         now = platform.clock()
-        refund = replace(refund, state=RefundState.DONE, reference=bank_reference, done_at=now)
+        refund = moved(refund, RefundMove.TRANSFER, now, bank_reference)
         await transaction.save_refund(refund)
         await transaction.post(
             ledger.refunded_by_bank(refund.booking_id, refund.amount_minor, refund.currency, now, refund.id)

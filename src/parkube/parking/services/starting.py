@@ -15,6 +15,7 @@ from typing import Final
 
 from parkube.parking.domain import changes
 from parkube.parking.domain.bookings import QUOTE_LIVES, Booking, Move, Quote, State, moved
+from parkube.parking.domain.commands import CommandState
 from parkube.parking.domain.errors import Conflict, Invalid, NotFound, Unavailable
 from parkube.parking.domain.garages import Garage
 from parkube.parking.domain.money import Money
@@ -56,14 +57,14 @@ async def start(
             raise Conflict("this stay did not begin, ask anew", code="not_started")
         return booking
     opening = await gates.ask(platform, booking, way_in, wait_s)
-    if opening.state == gates.OPENED:
+    if opening.state == CommandState.OPENED:
         platform.index.hold(booking, platform.clock())
         await access.tell(platform, booking)
         news.garage(platform, booking.garage_id)
         async with platform.database.reading() as transaction:
             return await transaction.booking(booking.id) or booking
     await _no_stay(platform, booking)
-    if opening.state == gates.SENT:
+    if opening.state == CommandState.SENT:
         raise Unavailable("the gate does not answer, no stay has begun", code="gate_silent")
     raise Conflict(f"no stay has begun: {opening.reason}", code=opening.code or "gate_refused")
 

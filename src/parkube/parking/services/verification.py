@@ -15,8 +15,9 @@ from time import monotonic
 from typing import Final
 
 from parkube.parking.domain import grants
+from parkube.parking.domain.commands import Command
 from parkube.parking.domain.errors import NotFound, ParkingError, Unavailable
-from parkube.parking.domain.garages import Command, Verification
+from parkube.parking.domain.garages import Verification
 from parkube.parking.domain.times import rfc3339
 from parkube.parking.services import news
 from parkube.parking.services.links import Connection, Outcome

@@ -13,7 +13,8 @@ from parkube.parking.adapters.database import rows
 from parkube.parking.adapters.database import schema as t
 from parkube.parking.adapters.database import tables_money as m
 from parkube.parking.domain.bookings import State
-from parkube.parking.domain.payments import Order, OrderState, Refund, RefundState
+from parkube.parking.domain.payments import Order, OrderState
+from parkube.parking.domain.refunds import Refund, RefundState
 
 _WITH_MONEY = (OrderState.AUTHORISED.value, OrderState.CAPTURED.value)
 _STAY_IS_OVER = (State.EXITED.value, State.CANCELLED.value, State.EXPIRED.value)

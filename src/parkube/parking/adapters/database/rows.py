@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 from parkube.parking.domain.bookings import Booking, Quote, State
-from parkube.parking.domain.garages import Command, Garage, Gate, GateEvent, Link, Verification
+from parkube.parking.domain.commands import Command
+from parkube.parking.domain.garages import Garage, Gate, GateEvent, Link, Verification
 from parkube.parking.domain.money import Money
 from parkube.parking.domain.receipts import Receipt
 from parkube.parking.domain.sessions import Session, SessionState
@@ -219,7 +220,7 @@ def event_of(row: RowMapping) -> GateEvent:
 
 
 def command_row(command: Command) -> Row:
-    return {name: getattr(command, name) for name in Command.__dataclass_fields__}
+    return fields_of(command) | {"state": command.state.value}
 
 
 def command_of(row: RowMapping) -> Command:

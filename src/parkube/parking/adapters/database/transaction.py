@@ -23,7 +23,8 @@ from parkube.parking.adapters.database.records_people import PeopleRecords
 from parkube.parking.adapters.database.records_privacy import PrivacyRecords
 from parkube.parking.adapters.database.records_stays import StayRecords
 from parkube.parking.domain.bookings import Booking, Quote, State
-from parkube.parking.domain.garages import Command, Garage, GateEvent, Link, Verification
+from parkube.parking.domain.commands import Command
+from parkube.parking.domain.garages import Garage, GateEvent, Link, Verification
 from parkube.parking.domain.sessions import Session, SessionState
 
 _HOLDS = (State.BOOKED.value, State.ENTERED.value)
@@ -158,8 +159,8 @@ class SqlTransaction(MoneyRecords, OrderRecords, PeopleRecords, PrivacyRecords, 
     async def add_command(self, command: Command) -> None:
         await self._connection.execute(insert(t.commands), rows.command_row(command))
 
-    async def command(self, command_id: str) -> Command | None:
-        row = await self._one(select(t.commands).where(t.commands.c.id == command_id))
+    async def lock_command(self, command_id: str) -> Command | None:
+        row = await self._one(select(t.commands).where(t.commands.c.id == command_id).with_for_update())
         return None if row is None else rows.command_of(row)
 
     async def save_command(self, command: Command) -> None:

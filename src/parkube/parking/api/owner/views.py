@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from parkube.parking.domain.ledger import Entry
-from parkube.parking.domain.payments import Refund
 from parkube.parking.domain.payouts import Payout
 from parkube.parking.domain.people import Person
+from parkube.parking.domain.refunds import Refund
 from parkube.parking.domain.rights import Membership
 from parkube.parking.domain.times import rfc3339
 from parkube.parking.services.trail import Noted
