@@ -164,4 +164,4 @@ async def _ready(port: int) -> None:
 
 def _command(argv: list[str]) -> list[str]:
     run = "import sys; from parkube.parking.main import main; sys.exit(main(sys.argv[1:]))"
-    return [sys.executable, "-c", run, *argv]
+    return ["env", "PARKUBE_RATE_PER_S=0", sys.executable, "-c", run, *argv]

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from parkube.parking.api.app import create_app
 from parkube.parking.api.rates import Rate
+from parkube.parking.domain.errors import Invalid
+from parkube.parking.domain.people import Organisation
+from parkube.parking.domain.refunds import Refund, RefundMove, moved
 from parkube.parking.domain.rights import Role
-from parkube.parking.services import refunds
+from parkube.parking.main.providers import every_call
+from parkube.parking.services import payouts, refunds
 from tests.fakes.parking import OPERATOR, FakeGarage, World, ok, problem
 from tests.unit.parking.test_parking_money import owner, stay, sums
 
@@ -114,6 +120,57 @@ async def test_pages_show_every_row_once_also_while_rows_are_added(world: World,
         problem(await world.http.get(f"{path}?cursor={wrong}", headers=boss), 422, "invalid")
 
 
+async def test_every_list_in_pages_shows_each_row_once_whatever_the_page(world: World, garage: FakeGarage) -> None:
+    await owner(world, "nl-test")
+    await world.garage("nl-two")
+    mine = {"Authorization": f"Bearer {await world.token_of('me@example.org')}"}
+    boss = {"Authorization": f"Bearer {await world.token_of('a@example.org', Role.OWNER, 'org_a')}"}
+    made = Organisation("org_p", "partner", "Sellers", "", "NL", "", "", world.clock.now)
+    await payouts.put_organisation(world.platform, made)
+    seller = {"Authorization": f"Bearer {await world.token_of('p@example.org', Role.PARTNER, 'org_p')}"}
+    for driver, actor in ((mine, "driver"), (seller, "partner")):
+        for _ in range(2):
+            body = {"quote_id": (await world.quote())["id"]}
+            ok(await world.http.post(f"/api/v1/{actor}/bookings", json=body, headers=driver), 201)
+            world.clock.forward(hours=3)
+    for number in range(2):
+        booking = await stay(world, garage)
+        ok(await world.http.post("/api/v1/operator/organisations/org_a/payouts", headers=OPERATOR), 201)
+        async with world.platform.database.writing() as transaction:
+            order = (await transaction.orders(booking["id"]))[0]
+            left = Refund(f"rf_{number}", booking["id"], order.id, 1, "EUR", "sorry", world.clock.now)
+            await transaction.add_refund(moved(left, RefundMove.REFUSE, world.clock.now))
+        world.clock.forward(hours=3)
+    callers = {"driver": mine, "owner": boss, "partner": seller, "operator": OPERATOR}
+
+    async def walk(path: str, limit: int) -> list[str]:
+        seen, cursor = [], ""
+        while True:
+            page = ok(await world.http.get(f"{path}?limit={limit}{cursor}", headers=callers[path.split("/")[3]]))
+            assert len(page["items"]) <= limit
+            seen += [json.dumps(row, sort_keys=True) for row in page["items"]]
+            if page["next"] is None:
+                return seen
+            assert len(page["items"]) == limit
+            cursor = f"&cursor={page['next']}"
+
+    described = world.app.openapi()["paths"].items()
+    paged = [path for path, said in described if "cursor" in str(said.get("get", {}).get("parameters"))]
+    assert len(paged) == 10
+    for template in paged:
+        path = template.format(garage_id="nl-test", organisation_id="org_a")
+        whole = await walk(path, 200)
+        assert len(whole) >= 2, path
+        assert len(set(whole)) == len(whole), path
+        # Reading a list can itself be a row of the next: the trail of who read plates grows at its beginning.
+        assert [row for row in await walk(path, 1) if row in whole] == whole, path
+        bad = await world.http.get(f"{path}?cursor=x", headers=callers[path.split("/")[3]])
+        problem(bad, 422, "invalid")
+    # What is left open here is not the provider's refusal, so that the books are whole again.
+    async with world.platform.database.writing() as transaction:
+        await transaction.connection.execute(text("DELETE FROM refunds"))  # type: ignore[attr-defined]
+
+
 async def test_what_is_too_large_or_of_another_kind_is_a_problem(world: World) -> None:
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "x"):
         sent = await world.http.post("/api/v1/driver/quotes", content=b"{}", headers={"Content-Type": kind})
@@ -125,7 +182,7 @@ async def test_what_is_too_large_or_of_another_kind_is_a_problem(world: World) -
     large = {"garage_id": "x" * 300_000}
     problem(await world.http.post("/api/v1/driver/quotes", json=large), 413, "body_too_large")
     wrong = await world.http.patch("/api/v1/driver/bookings", json={})
-    problem(wrong, 405, "method_not_allowed")
+    assert problem(wrong, 405, "method_not_allowed")["detail"] == "PATCH is not possible here, only POST"
     assert wrong.headers["allow"] == "POST"
 
 
@@ -157,3 +214,18 @@ async def test_an_address_that_calls_too_often_waits_and_others_do_not(world: Wo
     world.clock.forward(seconds=2)
     ok(await call("192.0.2.1"))
     problem(await call("192.0.2.1"), 429, "too_many")
+
+
+def test_an_address_is_limited_unless_the_configuration_says_otherwise() -> None:
+    assert every_call({}) == Rate(500, 50)
+    assert every_call({"PARKUBE_RATE_PER_S": "3"}) == Rate(30, 3)
+    assert every_call({"PARKUBE_RATE_PER_S": "0"}) is None
+    with pytest.raises(Invalid, match="a number of calls a second"):
+        every_call({"PARKUBE_RATE_PER_S": "many"})
+
+
+async def test_the_operators_program_tells_of_thousands_of_garages_at_once(world: World) -> None:
+    app = create_app(world.platform, operator_token="operator-token", every=Rate(burst=1, per_s=0.1))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://platform") as http:
+        for _ in range(3):
+            ok(await http.get("/api/v1/operator/trail", headers=OPERATOR))

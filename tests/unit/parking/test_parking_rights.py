@@ -159,6 +159,8 @@ async def test_a_booking_opens_to_its_secret_and_its_driver_and_to_nobody_else(
             body = {"name": "A", "address": "B"}
         if "/open" in path:
             body = {"gate": "entry"}
+        if method == "PATCH":
+            body = {"plate": "12-AB-34"}
         if "/credentials" in path:
             body = {"kind": "pin"}
         if "/guarantee" in path:

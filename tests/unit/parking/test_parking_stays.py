@@ -100,6 +100,7 @@ async def test_the_same_start_again_is_the_same_stay(world: World, garage: FakeG
 
 async def test_a_booking_is_extended_shortened_and_gets_another_plate(world: World, garage: FakeGarage) -> None:
     booking = await world.book()
+    assert "nothing is to change" in problem(await world.call(booking, "PATCH", json={}), 422, "invalid")["detail"]
     preview = ok(await world.call(booking, "PATCH", "?preview=true", json={"to": at(world, hours=3)}))
     assert (preview["difference_cents"], ok(await world.call(booking, "GET"))["to"]) == (300, booking["to"])
     longer = ok(await world.call(booking, "PATCH", json={"to": at(world, hours=3), "plate": "XY-1-Z"}))

@@ -96,10 +96,11 @@ def install(app: FastAPI, allowed: Callable[[Request], Sequence[str]]) -> None:
     async def _http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         phrase = HTTPStatus(error.status_code).phrase
-        headers = _plain(error.headers)
+        headers, detail = _plain(error.headers), str(error.detail)
         if error.status_code == 405:
-            headers = {"Allow": ", ".join(allowed(request)) or "GET"}
-        return problem(error.status_code, phrase.lower().replace(" ", "_"), str(error.detail), (), headers)
+            methods = ", ".join(allowed(request)) or "GET"
+            headers, detail = {"Allow": methods}, f"{request.method} is not possible here, only {methods}"
+        return problem(error.status_code, phrase.lower().replace(" ", "_"), detail, (), headers)
 
     @app.exception_handler(Exception)
     async def _fault(request: Request, error: Exception) -> Response:

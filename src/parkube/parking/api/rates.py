@@ -16,6 +16,8 @@ from parkube.parking.api.problems import problem
 from parkube.parking.services.platform import Platform
 
 _MOST_CALLERS: Final = 50_000
+_OPERATOR: Final = "/api/v1/operator/"
+"""Its token cannot be guessed, and it tells of thousands of garages at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,4 +72,6 @@ def _kind(path: str, every: Rate | None) -> tuple[str, Rate | None]:
         return "login", LOGIN
     if path.startswith("/api/v1/provider/"):
         return "webhook", WEBHOOK
+    if path.startswith(_OPERATOR):
+        return "operator", None
     return "every", every

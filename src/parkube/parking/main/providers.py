@@ -11,7 +11,8 @@ Secrets come from the environment alone, and are never shown.
     PARKUBE_MAIL_FOLDER             instead, for trials: each message goes into a file there
     PARKUBE_OIDC_ISSUER             where staff log in, with PARKUBE_OIDC_CLIENT_ID, PARKUBE_OIDC_CLIENT_SECRET and
                                     PARKUBE_PUBLIC_URL: the issuer sends back to …/api/v1/staff/callback
-    PARKUBE_RATE_PER_S              how many calls a second one address may make (none where it is not set)
+    PARKUBE_RATE_PER_S              how many calls a second one address may make (default 50, 0 for any number), ten
+                                    times as many at once; FORWARDED_ALLOW_IPS names the proxies that are believed
 
 Each provider whose secret is there is kept beside the first, so that what it took earlier can still go back.
 """
@@ -32,6 +33,7 @@ from parkube.parking.services.ports_payments import Payments
 from parkube.parking.services.ports_people import Issuer, Mail, NoIssuer, NoMail
 
 Environment = Mapping[str, str]
+_CALLS_PER_S: Final = "50"
 
 
 def configured(environment: Environment, database: SqlDatabase, clock: Clock, new_id: NewId) -> tuple[Payments, ...]:
@@ -109,7 +111,7 @@ def issuer(environment: Environment) -> Issuer:
 
 def every_call(environment: Environment) -> Rate | None:
     """The limit for every call of one address, if there is one. Raises Invalid."""
-    text = environment.get("PARKUBE_RATE_PER_S") or "0"
+    text = environment.get("PARKUBE_RATE_PER_S") or _CALLS_PER_S
     if not text.isdigit():
         raise Invalid(f"PARKUBE_RATE_PER_S is {text!r}, it is a number of calls a second")
     return Rate(int(text) * 10, float(text)) if int(text) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from parkube.parking.api.shapes import Moment, Shape
 from parkube.parking.domain.sharing import Vehicle as VehicleRecord
@@ -196,6 +196,12 @@ class ChangeAsked(Shape):
     to: str | None = Field(default=None, max_length=40)
     plate: str | None = Field(default=None, min_length=1, max_length=16)
     plate_country: Country = None
+
+    @model_validator(mode="after")
+    def _something(self) -> ChangeAsked:
+        if self.to is None and self.plate is None:
+            raise ValueError("nothing is to change: give `to`, `plate` or both")
+        return self
 
 
 class BookingChanged(Shape):

@@ -17,6 +17,7 @@ from parkube.parking.api.paging import Cursor, PageLimit, after, page
 from parkube.parking.api.shapes import Page
 from parkube.parking.domain.garages import Garage
 from parkube.parking.domain.rights import Right
+from parkube.parking.domain.tariffs import Asking
 from parkube.parking.services import booking as bookings
 from parkube.parking.services import people
 from parkube.parking.services.people import Caller
@@ -56,7 +57,10 @@ async def garages(request: Request, me: Seller, limit: PageLimit = 100, cursor: 
 @router.post("/quotes", response_model=Quote, status_code=201)
 async def quote(request: Request, me: Seller, asked: QuoteAsked) -> Response:
     """A price, pinned for a quarter of an hour."""
-    made = await bookings.quote(platform_of(request), asked.garage_id, asked.from_, asked.to)
+    made = await bookings.quote(
+        platform_of(request), asked.garage_id, asked.from_, asked.to, Asking(bay_kind=asked.bay_kind),
+        asked.vehicle.record(),
+    )  # fmt: skip
     return answer(views.quote(made), 201)
 
 
