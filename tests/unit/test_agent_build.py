@@ -69,6 +69,8 @@ def test_rights_are_only_those_asked_for() -> None:
     assert able["capabilities"] == {"add_capabilities": ["NET_ADMIN"], "drop_capabilities": ["ALL"]}
     free = security({"privileged": True})
     assert (free["privileged"], free["masked_paths"], free["readonly_paths"]) == (True, [], [])
+    local = security({"seccompProfile": {"type": "Localhost", "localhostProfile": "own/a.json"}})["seccomp"]
+    assert local == {"profile_type": 2, "localhost_ref": "/var/lib/kubelet/seccomp/own/a.json"}
     assert free["seccomp"] == security({"seccompProfile": {"type": "Unconfined"}})["seccomp"] != plain["seccomp"]
 
 

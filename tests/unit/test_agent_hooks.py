@@ -64,6 +64,26 @@ def test_a_pre_stop_hook_takes_of_the_grace_and_may_sleep(tmp_path: Path) -> Non
     run(story())
 
 
+def test_a_pod_without_grace_has_a_moment_to_end_and_no_more(tmp_path: Path) -> None:
+    async def story() -> None:
+        edge = Edge(tmp_path)
+        grace: list[float] = []
+
+        async def stop_container(container_id: str, timeout_s: float) -> None:
+            grace.append(timeout_s)
+            edge.runtime.exit(container_id, 137)
+
+        edge.runtime.stop_container = stop_container  # type: ignore[method-assign]
+        edge.runtime.exec_results[("alive",)] = ExecResult(1, b"", b"")
+        probe = {"exec": {"command": ["alive"]}, "failureThreshold": 1, "periodSeconds": 1}
+        async with edge.running():
+            await edge.client.create(PODS, pod("a", container(livenessProbe=probe), terminationGracePeriodSeconds=0))
+            await asyncio.sleep(5)
+            assert set(grace) == {2.0}
+
+    run(story())
+
+
 @pytest.mark.parametrize(
     ("hook", "port", "fails"),
     [

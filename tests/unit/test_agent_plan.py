@@ -20,6 +20,7 @@ from parkube.nodeagent.plan.environment import environment, expand, resource, se
 from parkube.nodeagent.plan.memory import Memory, ProbeView, Pull, PullState
 from parkube.nodeagent.plan.model import Container, ContainerPhase, PodObserved, Sandbox
 from parkube.nodeagent.plan.pods import pull_policy, spec_hash
+from parkube.nodeagent.plan.resize import accept, in_progress, pending
 from parkube.nodeagent.plan.status import pod_status
 
 NOW = 1_800_000_000.0
@@ -280,20 +281,25 @@ def test_a_running_container_gets_what_its_pod_asks_for_now(policy: str) -> None
     pod, seen, memory = running_pod()
     pod["metadata"]["generation"] = 2
     container = pod["spec"]["containers"][0]
-    memory.applied["one"] = {"requests": {"cpu": "100m"}, "limits": {"cpu": "1"}}
+    memory.applied["one"] = memory.allocated["c0"] = {"requests": {"cpu": "100m"}, "limits": {"cpu": "1"}}
     container["resources"] = {"requests": {"cpu": "0.1"}, "limits": {"cpu": "1000m"}}
     assert decide(pod, seen, memory, NOW).actions == []  # other words for the same
     container |= {"resizePolicy": [{"resourceName": "cpu", "restartPolicy": policy}]}
     container["resources"] = {"requests": {"cpu": "200m"}, "limits": {"cpu": "1"}}
+    assert pending(pod, memory)
+    accept(pod, memory)
+    assert in_progress(pod, seen, memory)
     asked = decide(pod, seen, memory, NOW).actions
     if policy == "NotRequired":
         assert asked == [act.ResizeContainer("c0", "one")]
     else:
         assert [type(action) for action in asked] == [act.KillContainer]
     status = pod_status(pod, seen, memory, NOW, ("192.0.2.1",))
-    assert status["containerStatuses"][0]["allocatedResources"] == {"cpu": "100m"}
+    assert status["containerStatuses"][0]["allocatedResources"] == {"cpu": "200m"}
     assert "PodResizeInProgress" in [one["type"] for one in status["conditions"]]
     pod["status"], memory.applied["one"] = status, container["resources"]
+    assert not in_progress(pod, seen, memory)
+    memory.resize_generation = 0
     status = pod_status(pod, seen, memory, NOW, ("192.0.2.1",))
     assert "PodResizeInProgress" not in [one["type"] for one in status["conditions"]]
     assert status["containerStatuses"][0]["resources"]["requests"] == {"cpu": "200m"}

@@ -78,6 +78,7 @@ class Agent:
                 *resolver(Path(config.resolv_conf)),
                 around.own_ips,
                 around.cluster_domain,
+                config.seccomp_dir,
             ),
             around.host_ips,
             resources(machine, config.max_pods)["allocatable"],

@@ -98,6 +98,11 @@ class AgentConfig:
         return self.agent_dir / "pods"
 
     @property
+    def seccomp_dir(self) -> Path:
+        """Where `localhostProfile` is looked for; an administrator puts the files there."""
+        return self.agent_dir.absolute() / "seccomp"
+
+    @property
     def storage_dir(self) -> Path:
         """The directories of local-path volumes, as K3s has them; an absolute path, since volumes name it."""
         return self.data_dir.absolute() / "storage"

@@ -23,6 +23,7 @@ class NodeFacts:
     options: tuple[str, ...] = ()
     cluster_dns: tuple[str, ...] = ()  # who answers the cluster's names; empty: nobody
     cluster_domain: str = "cluster.local"
+    seccomp_dir: Path = Path("/var/lib/kubelet/seccomp")  # where profiles of type Localhost lie
 
 
 def hostname(pod: Obj, node: str) -> str:
@@ -80,7 +81,7 @@ def sandbox_spec(pod: Obj, attempt: int, node: NodeFacts, handler: str = "") -> 
         run_as_user=security.get("runAsUser"), run_as_group=security.get("runAsGroup"),
         supplemental_groups=_groups(security),
         privileged=any((c.get("securityContext") or {}).get("privileged") for c in pods.all_containers(pod)),
-        seccomp=_seccomp(security), runtime_handler=handler,
+        runtime_handler=handler,
     )  # fmt: skip
 
 
@@ -98,16 +99,12 @@ def _groups(security: Obj) -> tuple[int, ...]:
     return tuple(groups)
 
 
-def _seccomp(security: Obj) -> str:
+def _seccomp(security: Obj, folder: Path) -> str:
     profile = security.get("seccompProfile") or {}
     kind = profile.get("type", "")
-    return (
-        f"Localhost/{profile.get('localhostProfile', '')}"
-        if kind == "Localhost"
-        else ""
-        if kind != "Unconfined"
-        else kind
-    )
+    if kind == "Localhost":
+        return f"Localhost/{folder / profile.get('localhostProfile', '')}"
+    return kind if kind == "Unconfined" else ""
 
 
 def container_spec(
@@ -145,7 +142,7 @@ def container_spec(
         run_as_username="" if user is not None else image_user[1],
         supplemental_groups=_groups(shared),
         add_capabilities=tuple(capabilities.get("add") or ()), drop_capabilities=tuple(capabilities.get("drop") or ()),
-        no_new_privs=own.get("allowPrivilegeEscalation") is False, seccomp=_seccomp(profile),
+        no_new_privs=own.get("allowPrivilegeEscalation") is False, seccomp=_seccomp(profile, node.seccomp_dir),
         proc_unmasked=own.get("procMount") == "Unmasked",
         host_network=bool(spec.get("hostNetwork")), host_pid=bool(spec.get("hostPID")),
         host_ipc=bool(spec.get("hostIPC")), shared_pid=bool(spec.get("shareProcessNamespace")),

@@ -33,7 +33,7 @@ from parkube.nodeagent.plan.actions import (
 from parkube.nodeagent.plan.backoff import due, seeded
 from parkube.nodeagent.plan.memory import Memory, PullState
 from parkube.nodeagent.plan.model import Container, ContainerPhase, PodObserved
-from parkube.nodeagent.plan.resize import resizing, restarting
+from parkube.nodeagent.plan.resize import resizing, restarting, unsettled
 
 _ALIVE = (ContainerPhase.RUNNING, ContainerPhase.UNKNOWN)
 
@@ -146,8 +146,11 @@ def _keep(
         if message:
             grace = _probe_grace(pod, container, found, memory)
             decision.actions.append(KillContainer(name, found.id, grace, message))
-        elif not memory.resize_hold and resizing(container, found, memory):
-            decision.actions.append(ResizeContainer(name, found.id))
+        elif resizing(container, found, memory) or unsettled(found, memory):
+            if due(memory.resize_retry_at, now):
+                decision.actions.append(ResizeContainer(name, found.id))
+            else:
+                decision.wake(memory.resize_retry_at)
     elif found.phase is ContainerPhase.UNKNOWN:
         decision.actions.append(
             KillContainer(name, found.id, 2, f"Container {name} is in unknown state, try killing it")
@@ -168,7 +171,7 @@ def _why_kill(container: Obj, found: Container, memory: Memory) -> str:
     name = container["name"]
     if found.spec_hash and found.spec_hash != pods.spec_hash(container):
         return f"Container {name} definition changed, will be restarted"
-    if not memory.resize_hold and resizing(container, found, memory) & restarting(container):
+    if resizing(container, found, memory) & restarting(container):
         return f"Container {name} resize requires restart"
     if found.id in memory.failed_hooks:
         return "FailedPostStartHook"

@@ -60,7 +60,13 @@ class Memory:
     rejected: tuple[str, str] | None = None  # reason and message: never to be run
     grace_s: float | None = None  # in place of the pod's own, once it is evicted
     admitted: bool = False  # the node has taken it
+    allocated: dict[str, Obj] = field(default_factory=dict)  # the resources that the node gives, by container
     resize_hold: tuple[str, str] | None = None  # Infeasible or Deferred, and why: other resources are not given
+    resize_told: tuple[str, int] | None = None  # the hold that an event tells of: its reason and the pod's generation
+    resize_generation: int = 0  # of the pod whose resources are being given to its containers; 0: they have them
+    resize_fault: str = ""  # why a running container could not get them
+    resize_retry_at: float = 0.0
+    unsettled: bool = False  # an agent before this one was giving resources, and may have given them or not
     pulls: dict[str, Pull] = field(default_factory=dict)  # by container
     pull_backoffs: dict[str, Backoff] = field(default_factory=dict)  # by container
     backoffs: dict[str, Backoff] = field(default_factory=dict)  # by container

@@ -106,7 +106,6 @@ class SandboxSpec:
     run_as_group: int | None = None
     supplemental_groups: tuple[int, ...] = ()
     privileged: bool = False
-    seccomp: str = ""
     port_mappings: tuple[PortMapping, ...] = ()
     runtime_handler: str = ""  # of the pod's RuntimeClass; empty: the runtime's own choice
 
@@ -174,7 +173,7 @@ class ContainerSpec:
     drop_capabilities: tuple[str, ...] = ()
     no_new_privs: bool = False
     proc_unmasked: bool = False
-    seccomp: str = ""  # empty: the runtime's default; "Unconfined"; "Localhost/<path>"
+    seccomp: str = ""  # empty: the runtime's default; "Unconfined"; "Localhost/" and an absolute path
     host_network: bool = False
     host_pid: bool = False
     host_ipc: bool = False

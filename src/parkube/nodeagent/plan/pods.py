@@ -26,7 +26,7 @@ def grace_seconds(pod: Obj) -> int:
     deletion = pod["metadata"].get("deletionGracePeriodSeconds")
     if deletion is not None:
         return int(deletion)
-    return int(pod["spec"].get("terminationGracePeriodSeconds") or DEFAULT_GRACE_S)
+    return int(pod["spec"].get("terminationGracePeriodSeconds", DEFAULT_GRACE_S))
 
 
 def restart_policy(pod: Obj) -> str:

@@ -13,7 +13,7 @@ from parkube.nodeagent.plan.backoff import seeded
 from parkube.nodeagent.plan.decide import finished, initialized
 from parkube.nodeagent.plan.memory import Memory, PullState
 from parkube.nodeagent.plan.model import Container, ContainerPhase, PodObserved
-from parkube.nodeagent.plan.resize import actual, resizes
+from parkube.nodeagent.plan.resize import actual
 from parkube.nodeagent.plan.resources import qos_class
 
 _BLANK = "0001-01-01T00:00:00Z"
@@ -94,8 +94,9 @@ def _container(
     })  # fmt: skip
     has = actual(container, latest, memory)
     status["resources"] = {kind: has[kind] for kind in ("limits", "requests") if has.get(kind)}
-    if has.get("requests"):
-        status["allocatedResources"] = has["requests"]
+    allocated: Obj = memory.allocated.get(name) or container.get("resources") or {}
+    if allocated.get("requests"):
+        status["allocatedResources"] = allocated["requests"]
     assert seen is not None
     earlier = [c for c in seen.containers if c.name == name and c.id != latest.id and c.finished_at]
     if earlier:
@@ -236,15 +237,17 @@ def _conditions(
     }
     for kind in ("PodResizePending", "PodResizeInProgress"):
         known.pop(kind, None)
-    if resizes(pod, seen, memory):
-        if memory.resize_hold:
-            mine["PodResizePending"] = (True, *memory.resize_hold)
-        else:
-            mine["PodResizeInProgress"] = (True, "", "")
+    if memory.resize_hold:
+        mine["PodResizePending"] = (True, *memory.resize_hold)
+    if memory.resize_generation:
+        mine["PodResizeInProgress"] = (True, "Error" if memory.resize_fault else "", memory.resize_fault)
     if memory.rejected and memory.rejected[0] == "Evicted" and memory.admitted:
         mine["DisruptionTarget"] = (True, "TerminationByKubelet", memory.rejected[1])
     before = {c["type"]: c for c in memory.status.get("conditions") or ()}
     conditions = [{**_condition(kind, *value, before.get(kind), now), **_observed(pod)} for kind, value in mine.items()]
+    for condition in conditions:
+        if condition["type"] == "PodResizeInProgress":
+            condition["observedGeneration"] = memory.resize_generation
     return conditions + [c for kind, c in known.items() if kind not in mine]
 
 

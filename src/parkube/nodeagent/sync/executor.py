@@ -14,7 +14,8 @@ from parkube.nodeagent.plan.actions import KillContainer, ResizeContainer, RunSa
 from parkube.nodeagent.plan.backoff import seeded
 from parkube.nodeagent.plan.environment import ConfigFault, environment
 from parkube.nodeagent.plan.memory import Fault, Memory
-from parkube.nodeagent.plan.model import ContainerPhase, ContainerSpec, PodObserved
+from parkube.nodeagent.plan.model import Amounts, ContainerPhase, ContainerSpec, PodObserved
+from parkube.nodeagent.plan.resize import told
 from parkube.nodeagent.probes.check import Target, http_get, port_number
 from parkube.nodeagent.runtime.port import ExecResult, NoSuchContainer, Runtime, RuntimeFault
 from parkube.nodeagent.sync.directories import LocalDirectories
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 RETRY_S = 10.0  # after what a person has to mend: a missing ConfigMap, a bad volume
 _POST_START_S = 30.0
-_MIN_STOP_S = 2.0  # what is left for TERM when preStop used up the grace
+_MIN_STOP_S = 2.0  # between TERM and KILL, however short the grace
 Tell = Callable[[Obj, str, str, str, str], None]  # (pod, type, reason, message, container)
 
 
@@ -207,10 +208,31 @@ class Executor:
         return spec if target is None else replace(spec, target_id=target.id)
 
     async def resize(self, pod: Obj, action: ResizeContainer, memory: Memory) -> None:
-        """Give a running container what its pod asks for now. Raises `RuntimeFault`: it is tried again."""
+        """Give a running container what was allocated to it; a failure is remembered and tried again."""
         container = next(c for c in pods.all_containers(pod) if c["name"] == action.container)
-        await self.runtime.resize_container(action.container_id, build.amounts(pod, container, self.node.facts))
+        amounts = build.amounts(pod, container, self.node.facts)
+        try:
+            await self._check_usage(action, amounts)
+            await self.runtime.resize_container(action.container_id, amounts)
+        except (RuntimeFault, TimeoutError) as fault:
+            memory.resize_retry_at = self.clock() + RETRY_S
+            if memory.resize_fault != str(fault):
+                memory.resize_fault = str(fault)
+                self.tell(pod, "Warning", "ResizeError", told("error", pod, memory.resize_generation, str(fault)), "")
+            return
         memory.applied[action.container_id] = container.get("resources") or {}
+        memory.resize_fault, memory.resize_retry_at = "", 0.0
+
+    async def _check_usage(self, action: ResizeContainer, amounts: Amounts) -> None:
+        """Raises `RuntimeFault` where the container uses more memory than it is to have: it would be killed for it."""
+        if not amounts.memory_limit:
+            return
+        for usage in await self.runtime.usages():
+            if usage.container_id == action.container_id and usage.memory_usage > amounts.memory_limit:
+                raise RuntimeFault(
+                    f'attempting to set container "{action.container}" memory limit ({amounts.memory_limit}) '
+                    f"below current usage ({usage.memory_usage})"
+                )
 
     def _failed(self, pod: Obj, container: str, which: str, fault: str) -> None:
         """Tell that a hook failed; why is for the node's log alone, since the words may hold what is secret."""
@@ -228,9 +250,9 @@ class Executor:
             fault = await self._hook(hook, container, action.container_id, pod, seen, left)
             if fault:
                 self._failed(pod, action.container, "PreStop", fault)
-            left = max(_MIN_STOP_S, left - (self.clock() - begun))
+            left -= self.clock() - begun
         try:
-            await self.runtime.stop_container(action.container_id, left)
+            await self.runtime.stop_container(action.container_id, max(_MIN_STOP_S, left))
         except (RuntimeFault, TimeoutError) as fault:
             log.warning("container %s cannot be stopped: %s", action.container, fault)
             await asyncio.sleep(1)

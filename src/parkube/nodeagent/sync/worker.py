@@ -21,7 +21,7 @@ from parkube.nodeagent.plan.admission import refusal, resize_refusal
 from parkube.nodeagent.plan.decide import decide
 from parkube.nodeagent.plan.memory import Memory, ProbeView
 from parkube.nodeagent.plan.model import Container, ContainerPhase, PodObserved
-from parkube.nodeagent.plan.resize import allocated, resizes
+from parkube.nodeagent.plan.resize import accept, given, in_progress, pending, remember, told
 from parkube.nodeagent.plan.status import pod_status, unix_seconds
 from parkube.nodeagent.probes.prober import Prober
 from parkube.nodeagent.runtime.port import RuntimeFault
@@ -70,7 +70,7 @@ class Worker:
         self._stale_volumes = False
         self.gone = False  # no longer in the API
         self.desired = desired
-        self.pod = desired.pod()
+        self.wanted = self.pod = desired.pod()  # as the API has it; with the resources that the node gives it
         self.memory = Memory(unix_seconds(self.pod["status"].get("startTime")) or clock(), status=self.pod["status"])
         self.status: Obj = self.pod["status"]  # what the API holds already is not written again
         self.task: asyncio.Task[None] | None = None
@@ -91,7 +91,8 @@ class Worker:
             self._try_again()  # or an annotation in what made a container impossible
         self.desired = desired
         status = self.status
-        self.pod = desired.pod()
+        self.wanted = desired.pod()
+        self.pod = given(self.wanted, self.memory)
         ready = next((c["status"] for c in status.get("conditions") or () if c["type"] == "Ready"), desired.ready)
         if desired.ready != ready:
             self.status = {}  # somebody else wrote it: say it again
@@ -181,16 +182,31 @@ class Worker:
                 self._executor.tell(self.pod, "Warning", *why, "")
                 return
         memory.admitted = True
+        remember(self.wanted, memory)
 
     def _judge_resize(self, seen: PodObserved | None) -> float:
-        """Whether running containers may have the other resources that are asked for; when to ask again."""
-        memory, why = self.memory, None
-        if resizes(self.pod, seen, memory):
-            why = resize_refusal(self.pod, self._board.others(self.desired.uid), self._executor.node.allocatable)
-        if why is not None and why != memory.resize_hold:
-            self._executor.tell(self.pod, "Warning", f"Resize{why[0]}", why[1], "")
+        """Whether the pod may have the other resources that it asks for, and has them; when to ask again."""
+        memory, generation = self.memory, int(self.wanted["metadata"].get("generation") or 0)
+        if not memory.admitted or pods.is_terminating(self.pod) or memory.stopped:
+            return 0.0
+        why = None
+        if pending(self.wanted, memory):
+            why = resize_refusal(self.wanted, self._board.others(self.desired.uid), self._executor.node.allocatable)
+            if why is None:
+                accept(self.wanted, memory)
+                self.pod = given(self.wanted, memory)
+                self._tell_resize("Normal", "Started", self.wanted, memory.resize_generation)
+        if why is not None and (why[0], generation) != memory.resize_told:
+            memory.resize_told = (why[0], generation)
+            self._tell_resize("Warning", why[0], self.wanted, generation, why[1])
         memory.resize_hold = why
+        if memory.resize_generation and not in_progress(self.pod, seen, memory):
+            self._tell_resize("Normal", "Completed", self.pod, memory.resize_generation)
+            memory.resize_generation, memory.resize_fault, memory.unsettled = 0, "", False
         return self._clock() + _RESIZE_RETRY_S if why is not None and why[0] == "Deferred" else 0.0
+
+    def _tell_resize(self, kind: str, what: str, pod: Obj, generation: int, why: str = "") -> None:
+        self._executor.tell(self.pod, kind, f"Resize{what}", told(what, pod, generation, why), "")
 
     def evict(self, message: str) -> None:
         """The node needs the room: end it for good, quickly."""
@@ -200,8 +216,8 @@ class Worker:
             self.wake()
 
     def allocated(self) -> Obj:
-        """The pod with the resources that it has."""
-        return allocated(self.pod, self._board.seen(self.desired.uid), self.memory)
+        """The pod with the resources that the node gives it."""
+        return self.pod
 
     def _check_deadline(self) -> float:
         """When `activeDeadlineSeconds` will be over; a pod that outlived it is rejected from now on."""
