@@ -18,6 +18,7 @@ from parkube.nodeagent.checkpoint.store import Checkpoint
 from parkube.nodeagent.main import machine, preflight
 from parkube.nodeagent.main.config import AgentConfig, ConfigError
 from parkube.nodeagent.network.cni import conflist, pod_cidr_for
+from parkube.nodeagent.plan.memory import Memory
 from parkube.nodeagent.probes.check import Target, check
 from parkube.nodeagent.probes.judge import Judge, Timing
 from parkube.nodeagent.runtime.containerd import ContainerdPaths, lacks_sys_resource, render_config
@@ -26,7 +27,7 @@ from parkube.nodeagent.runtime.cri.wire import Codec, WireError
 from parkube.nodeagent.runtime.hollow import HollowRuntime
 from parkube.nodeagent.runtime.pause import elf, image_tar
 from parkube.nodeagent.runtime.port import ExecResult
-from parkube.nodeagent.sync.images import credentials
+from parkube.nodeagent.sync.images import Images, credentials
 from parkube.nodeagent.sync.last_words import end_of_log, fill
 from parkube.nodeagent.volumes.atomic import File, write_files
 from parkube.nodeagent.volumes.mounts import Volumes
@@ -285,3 +286,27 @@ def test_last_words_are_kept_over_restarts_and_found_in_logs(tmp_path: Path) -> 
     log.write_text("2027-01-15T08:00:00Z stdout F one\n2027-01-15T08:00:01Z stderr F and two\n")
     assert end_of_log(log) == "one\nand two"
     assert end_of_log(tmp_path / "none") == ""
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        ("App:1", "invalid reference format: repository name must be lowercase"),
+        ("app:1:2", "invalid reference format"),
+        ("http://registry.test/app", "invalid reference format"),
+        ("registry.test:5000/city/gate_app--x:1.2-RC", ""),
+        ("Registry.test/app@sha256:" + "a" * 64, ""),
+        ("[2001:db8::1]:5000/app", ""),
+    ],
+)
+async def test_a_name_that_no_image_can_have_is_said_to_be_one(image: str, words: str) -> None:
+    told: list[tuple[str, str]] = []
+    images, memory = Images(HollowRuntime(), lambda: 0.0, lambda: False), Memory(0.0)
+    c = {"name": "c", "image": image, "imagePullPolicy": "IfNotPresent"}
+    await images.ensure(c, memory, [], lambda _, reason, text: told.append((reason, text)))
+    pull = memory.pulls["c"]
+    assert pull.reason == ("InvalidImageName" if words else "")
+    if words:
+        parse = f'couldn\'t parse image name "{image}": {words}'
+        assert pull.message == f'Failed to apply default image tag "{image}": {parse}'
+        assert told == [("InspectFailed", pull.message), ("Failed", "Error: InvalidImageName")]

@@ -82,6 +82,9 @@ def test_a_crash_is_restarted_with_growing_back_off(tmp_path: Path) -> None:
             assert "back-off 5m0s restarting failed container=c" in found_status["state"]["waiting"]["message"]
             assert found_status["lastState"]["terminated"]["exitCode"] == 3
             assert found_status["restartCount"] == 6
+            words = [e["message"] for e in edge.client.all(EVENTS) if e["reason"] == "BackOff"]
+            uid = edge.client.all(PODS)[0]["metadata"]["uid"]
+            assert words[0] == f"Back-off restarting failed container c in pod crash_default({uid})"
             kept = await edge.runtime.containers("default", "crash")
             assert len(kept) == 2  # the last dead one is for `logs --previous`
 
@@ -183,6 +186,12 @@ def test_an_image_that_cannot_be_had_is_tried_again(tmp_path: Path) -> None:
             await edge.client.create(PODS, pod("lost", container(image="missing:1")))
             await asyncio.sleep(2)
             assert waiting(edge.status("lost")) == "ErrImagePull"
+            await asyncio.sleep(2)
+            said = edge.status("lost")["containerStatuses"][0]["state"]["waiting"]
+            assert said["reason"] == "ImagePullBackOff"
+            assert said["message"].startswith('Back-off pulling image "missing:1": ErrImagePull: ')
+            words = {(e["reason"], e["message"]) for e in edge.client.all(EVENTS)}
+            assert {("BackOff", 'Back-off pulling image "missing:1"'), ("Failed", "Error: ImagePullBackOff")} <= words
             edge.client.actions.clear()
             await asyncio.sleep(60)
             pulls = [e for e in edge.client.all(EVENTS) if e["reason"] == "Pulling"]

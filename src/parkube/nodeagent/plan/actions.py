@@ -18,6 +18,13 @@ class EnsureImage:
 
 
 @dataclass(frozen=True, slots=True)
+class BackOffPull:
+    """Say that the image of a container, which could not be had, is waited with before it is tried again."""
+
+    container: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunSandbox:
     """Make a sandbox."""
 
@@ -80,8 +87,8 @@ class Finish:
 
 
 Action = (
-    PrepareVolumes | EnsureImage | RunSandbox | StartContainer | KillContainer | ResizeContainer | RemoveContainer
-    | StopSandbox | RemoveSandbox | Finish
+    PrepareVolumes | EnsureImage | BackOffPull | RunSandbox | StartContainer | KillContainer | ResizeContainer
+    | RemoveContainer | StopSandbox | RemoveSandbox | Finish
 )  # fmt: skip
 
 

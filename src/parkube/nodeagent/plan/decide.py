@@ -18,6 +18,7 @@ from parkube.kubeapi.errors import Obj
 from parkube.nodeagent.plan import pods
 from parkube.nodeagent.plan.actions import (
     Action,
+    BackOffPull,
     Decision,
     EnsureImage,
     Finish,
@@ -212,6 +213,10 @@ def _ready_image(container: Obj, memory: Memory, now: float, decision: Decision)
         decision.actions.append(EnsureImage(container["name"]))
     elif pull.state is PullState.FAILED:
         decision.wake(pull.retry_at)
+        if pull.back_off_at and due(pull.back_off_at, now):
+            decision.actions.append(BackOffPull(container["name"]))
+        elif pull.back_off_at:
+            decision.wake(pull.back_off_at)
     elif pull.state is PullState.PRESENT:
         return pull.image_id
     return ""

@@ -26,6 +26,7 @@ class Pull:
     reason: str = ""
     message: str = ""
     retry_at: float = 0.0
+    back_off_at: float = 0.0  # from when on it is not the fault that is said but the waiting; 0: it is said already
 
 
 @dataclass(slots=True)

@@ -11,6 +11,12 @@ from parkube.nodeagent.plan.model import Container, PodObserved
 DEFAULT_GRACE_S = 30
 
 
+def full_name(pod: Obj) -> str:
+    """A pod's name, namespace and uid, as messages give them."""
+    meta = pod["metadata"]
+    return f"{meta['name']}_{meta['namespace']}({meta['uid']})"
+
+
 def is_terminating(pod: Obj) -> bool:
     """Deletion was asked for."""
     return bool(pod["metadata"].get("deletionTimestamp"))

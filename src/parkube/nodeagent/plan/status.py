@@ -130,13 +130,20 @@ def _exited(
     if name in memory.faults or (name in memory.pulls and memory.pulls[name].state is PullState.FAILED):
         status["state"], status["lastState"] = {"waiting": _waiting(container, memory, "")}, terminated
     elif now < backoff.until(latest.finished_at, now):
-        meta = pod["metadata"]
-        message = (
-            f"back-off {_duration(backoff.delay)} restarting failed container={name} "
-            f"pod={meta['name']}_{meta['namespace']}({meta['uid']})"
-        )
+        wait = _duration(backoff.delay)
+        message = f"back-off {wait} restarting failed container={name} pod={pods.full_name(pod)}"
         status["state"] = {"waiting": {"reason": "CrashLoopBackOff", "message": message}}
         status["lastState"] = terminated
+
+
+def crash_looping(status: Obj) -> set[tuple[str, int]]:
+    """The containers that wait for their restart, each with the number of its restarts."""
+    return {
+        (entry["name"], entry["restartCount"])
+        for kind in ("initContainerStatuses", "containerStatuses")
+        for entry in status.get(kind) or ()
+        if (entry.get("state", {}).get("waiting") or {}).get("reason") == "CrashLoopBackOff"
+    }
 
 
 def _duration(seconds: float) -> str:

@@ -125,6 +125,11 @@ class Executor:
         """Bring the image; the outcome is in `memory.pulls`."""
         await self.images.ensure(container, memory, self._pull_secrets(pod), self._say(pod, container["name"]))
 
+    def back_off(self, pod: Obj, name: str, memory: Memory) -> None:
+        """Say that an image is waited with."""
+        container = next(c for c in pods.all_containers(pod) if c["name"] == name)
+        self.images.back_off(container, memory, self._say(pod, name))
+
     # Sandboxes and containers
 
     async def run_sandbox(self, pod: Obj, action: RunSandbox, memory: Memory) -> None:
@@ -169,7 +174,7 @@ class Executor:
                 container_id = await self.runtime.create_container(
                     sandbox.id, spec, build.sandbox_spec(pod, sandbox.attempt, self.node.facts)
                 )
-                self.tell(pod, "Normal", "Created", f"Container created: {name}", name)
+                self.tell(pod, "Normal", "Created", "Container created", name)
                 reason = "RunContainerError"
                 await self.runtime.start_container(container_id)
         except (ConfigFault, MountFault, RuntimeFault, TimeoutError, OSError, KeyError) as fault:
@@ -182,7 +187,7 @@ class Executor:
             memory.pulls.pop(name, None)  # every start asks for its image anew
         memory.faults.pop(name, None)
         memory.applied[container_id] = container.get("resources") or {}
-        self.tell(pod, "Normal", "Started", f"Container started: {name}", name)
+        self.tell(pod, "Normal", "Started", "Container started", name)
         hook = (container.get("lifecycle") or {}).get("postStart")
         if hook:
             why = await self._hook(hook, container, container_id, pod, seen, _POST_START_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from base64 import b64decode
 from collections.abc import Callable
 
@@ -14,6 +15,13 @@ from parkube.nodeagent.plan.memory import Memory, Pull, PullState
 from parkube.nodeagent.plan.pods import pull_policy
 from parkube.nodeagent.runtime.port import ImageFault, Runtime, RuntimeFault
 
+_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::\d+)?"
+_TAG, _DIGEST = r"\w[\w.-]{0,127}", r"[A-Za-z][A-Za-z0-9]*(?:[+._-][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}"
+_REFERENCE = re.compile(f"(?:{_HOST}/)?{_PART}(?:/{_PART})*(?::{_TAG})?(?:@{_DIGEST})?", re.ASCII)
+_INSPECT = "InspectFailed"  # the event's reason
+_SAID_S = 2.0  # a fault is to be read before the waiting takes its place
 Say = Callable[[str, str, str], None]  # (type, reason, message)
 
 
@@ -42,7 +50,14 @@ class Images:
 
     async def fetch(self, image: str, policy: str, secrets: list[Obj], say: Say) -> str:
         """The id of the image, pulled where the policy demands it. Raises `ImageFault`, `RuntimeFault`."""
-        present = await self._runtime.image(image)
+        if not _REFERENCE.fullmatch(image):
+            lower = ": repository name must be lowercase" if _REFERENCE.fullmatch(image.lower()) else ""
+            words = f'couldn\'t parse image name "{image}": invalid reference format{lower}'
+            raise ImageFault(f'Failed to apply default image tag "{image}": {words}', "InvalidImageName")
+        try:
+            present = await self._runtime.image(image)
+        except RuntimeFault as fault:
+            raise ImageFault(f'Failed to inspect image "{image}": {fault}', "ImageInspectError") from fault
         if present is not None and policy != "Always":
             say("Normal", "Pulled", f'Container image "{image}" already present on machine')
             return present.id
@@ -55,12 +70,20 @@ class Images:
         now = self._clock()
         backoff = memory.pull_backoffs.setdefault(name, Backoff())
         backoff.next(now)
-        if reason == "ErrImageNeverPull" or reason == "InvalidImageName":
-            say("Warning", reason if reason == "ErrImageNeverPull" else "InspectFailed", str(fault))
-        else:
-            say("Warning", "Failed", f'Failed to pull image "{image}": {fault}')
-            say("Warning", "Failed", "Error: ErrImagePull")
-        memory.pulls[name] = Pull(PullState.FAILED, reason=reason, message=str(fault), retry_at=now + backoff.delay)
+        never = "ErrImageNeverPull"
+        said = {never: never, "InvalidImageName": _INSPECT, "ImageInspectError": _INSPECT}.get(reason)
+        say("Warning", said or "Failed", str(fault) if said else f'Failed to pull image "{image}": {fault}')
+        say("Warning", "Failed", f"Error: {reason}")
+        turn = 0.0 if said else now + _SAID_S
+        memory.pulls[name] = Pull(PullState.FAILED, "", reason, str(fault), now + backoff.delay, turn)
+
+    def back_off(self, container: Obj, memory: Memory, say: Say) -> None:
+        """A pull that failed is waited with: say so in its place, with what it failed on."""
+        pull, words = memory.pulls[container["name"]], f'Back-off pulling image "{container.get("image", "")}"'
+        pull.message = f"{words}: {pull.reason}: {pull.message}"
+        pull.reason, pull.back_off_at = "ImagePullBackOff", 0.0
+        say("Normal", "BackOff", words)
+        say("Warning", "Failed", "Error: ImagePullBackOff")
 
     async def _pull(self, image: str, secrets: list[Obj], say: Say, present: str) -> str:
         if image in self._pulls:
@@ -77,7 +100,9 @@ class Images:
                 say("Normal", "Pulled", f'Container image "{image}" already present on machine; the network is away')
                 return present
             raise
-        say("Normal", "Pulled", f'Successfully pulled image "{image}" in {self._clock() - begun:.3f}s')
+        took, info = f"{self._clock() - begun:.3f}s", await self._runtime.image(image_id)
+        size = f" Image size: {info.size} bytes." if info else ""
+        say("Normal", "Pulled", f'Successfully pulled image "{image}" in {took} ({took} including waiting).{size}')
         return image_id
 
 

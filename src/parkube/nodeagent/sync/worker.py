@@ -22,7 +22,7 @@ from parkube.nodeagent.plan.decide import decide
 from parkube.nodeagent.plan.memory import Memory, ProbeView
 from parkube.nodeagent.plan.model import Container, ContainerPhase, PodObserved
 from parkube.nodeagent.plan.resize import accept, given, in_progress, pending, remember, told
-from parkube.nodeagent.plan.status import pod_status, unix_seconds
+from parkube.nodeagent.plan.status import crash_looping, pod_status, unix_seconds
 from parkube.nodeagent.probes.prober import Prober
 from parkube.nodeagent.runtime.port import RuntimeFault
 from parkube.nodeagent.sync.desired import Desired
@@ -250,7 +250,12 @@ class Worker:
             case act.EnsureImage(container):
                 self._pull(container)
                 return False
+            case act.BackOffPull(container):
+                self._executor.back_off(self.pod, container, self.memory)
             case act.RunSandbox():
+                if seen is not None and seen.sandboxes:
+                    words = "Pod sandbox changed, it will be killed and re-created."
+                    self._executor.tell(self.pod, "Normal", "SandboxChanged", words, "")
                 await self._executor.run_sandbox(self.pod, action, self.memory)
             case act.StartContainer():
                 if seen is not None:
@@ -329,6 +334,9 @@ class Worker:
         fill(status, self.memory.status, self._read_last_words(seen))
         if status == self.status:
             return
+        for name in sorted(crash_looping(status) - crash_looping(self.status)):
+            words = f"Back-off restarting failed container {name[0]} in pod {pods.full_name(self.pod)}"
+            self._executor.tell(self.pod, "Warning", "BackOff", words, name[0])
         self.status = self.memory.status = status
         self._board.changed()
         if not self.gone:
