@@ -159,6 +159,13 @@ def test_the_days_work_from_a_command_line(
     rows = list(csv.DictReader((tmp_path / "ledger.csv").open()))
     assert {row["kind"] for row in rows} == {"charge", "commission", "prepayment", "settle", "payout", "settlement"}
     assert "balanced" in run(capsys, "check-ledger", *url)
+    for long, shown in (
+        (("payouts",), "1/1"), (("export-ledger", str(tmp_path / "l.csv")), "6 entries"), (("check-ledger",), "7 rows"),
+    ):  # fmt: skip
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+        main([*long, *url])
+        assert shown in capsys.readouterr().err
+        monkeypatch.undo()
     assert "boss@example.org is operator in everything" in run(capsys, "role", "boss@example.org", "operator", *url)
     run(capsys, "retention", *url)
     run(capsys, "role", "boss@example.org", "owner", *url, code=1)

@@ -102,5 +102,15 @@ async def test_books_that_do_not_say_the_same_as_the_bookings_are_named(world: W
         await transaction.save_booking(replace(known, charged_minor=known.charged_minor + 1))
     found = await audit(world.platform.database)
     assert found.faults == (f"{known.id}: the ledger says 600 is due, the booking 601",)
+    silent = await world.book()
+    async with world.platform.database.writing() as transaction:
+        other = await transaction.booking(silent["id"])
+        assert other is not None
+        await transaction.save_booking(known)
+        await transaction.save_booking(replace(other, charged_minor=5, credited_minor=5))
+    found = await audit(world.platform.database)
+    assert found.faults == (f"{other.id}: 5 was charged, the ledger does not know of it",)
+    async with world.platform.database.writing() as transaction:
+        await transaction.save_booking(other)
     async with world.platform.database.writing() as transaction:
         await transaction.save_booking(known)

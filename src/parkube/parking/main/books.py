@@ -6,6 +6,8 @@ import argparse
 import asyncio
 import sys
 
+from tqdm import tqdm
+
 from parkube.parking.adapters.database import open_database
 from parkube.parking.main import wiring
 from parkube.parking.services.audit import Audit, audit
@@ -27,6 +29,7 @@ def check_ledger(argv: list[str]) -> int:
 async def _look(url: str) -> Audit:
     database = open_database(url)
     try:
-        return await audit(database)
+        with tqdm(unit=" rows", disable=None, file=sys.stderr) as bar:
+            return await audit(database, bar.update)
     finally:
         await database.close()

@@ -29,6 +29,9 @@ NewId = Callable[[str], str]
 class Transaction(MoneyTransaction, PeopleTransaction, StayTransaction, CountTransaction, Protocol):
     """The platform's records, inside one transaction."""
 
+    async def hold_still(self) -> None:
+        """Before anything is read: all of it is then of one moment, whatever others write meanwhile."""
+
     async def setting(self, name: str) -> str | None: ...
     async def put_setting(self, name: str, value: str) -> None: ...
 

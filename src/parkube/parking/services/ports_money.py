@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from parkube.parking.domain.bookings import Booking
 from parkube.parking.domain.ledger import Entry, Terms
 from parkube.parking.domain.payments import Order, OrderState
 from parkube.parking.domain.payouts import Payout, Sums
@@ -39,6 +40,12 @@ class MoneyTransaction(Protocol):
         """The receipt with the next number."""
 
     async def receipts(self, booking_id: str | None = None) -> Sequence[Receipt]: ...
+    async def receipts_in_all(self) -> tuple[int, int, int]:
+        """How many there are, the highest number, and their VAT."""
+
+    async def bookings_with_receipts(self, after_id: str, limit: int) -> Sequence[tuple[Booking, int]]:
+        """A page of all bookings by id, each with what its receipts come to."""
+
     async def add_buyer(self, buyer: Buyer) -> None: ...
     async def buyer(self, receipt_number: int) -> Buyer | None: ...
 

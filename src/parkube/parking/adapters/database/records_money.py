@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from parkube.parking.adapters.database import rows
 from parkube.parking.adapters.database import schema as t
 from parkube.parking.adapters.database import tables_money as m
+from parkube.parking.domain.bookings import Booking
 from parkube.parking.domain.ledger import Entry, Move, Terms
 from parkube.parking.domain.payouts import Payout, StatementLine, Sums
 from parkube.parking.domain.people import Organisation
@@ -107,6 +108,19 @@ class MoneyRecords:
         if booking_id is not None:
             wanted = wanted.where(t.receipts.c.booking_id == booking_id)
         return [rows.receipt_of(row) for row in (await self._connection.execute(wanted)).mappings()]
+
+    async def receipts_in_all(self) -> tuple[int, int, int]:
+        r = t.receipts.c
+        wanted = select(func.count(), func.coalesce(func.max(r.number), 0), func.coalesce(func.sum(r.vat_minor), 0))
+        count, highest, vat = (await self._connection.execute(wanted.select_from(t.receipts))).one()
+        return int(count), int(highest), int(vat)
+
+    async def bookings_with_receipts(self, after_id: str, limit: int) -> Sequence[tuple[Booking, int]]:
+        b, r = t.bookings.c, t.receipts.c
+        told = select(func.coalesce(func.sum(r.total_minor), 0)).where(r.booking_id == b.id).scalar_subquery()
+        wanted = select(t.bookings, told.label("receipts")).where(b.id > after_id).order_by(b.id).limit(limit)
+        found = (await self._connection.execute(wanted)).mappings()
+        return [(rows.booking_of(row), int(row["receipts"])) for row in found]
 
     async def add_buyer(self, buyer: Buyer) -> None:
         await self._connection.execute(insert(m.buyers), rows.fields_of(buyer))

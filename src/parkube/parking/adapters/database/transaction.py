@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, Table, bindparam, func, insert, select, update
+from sqlalchemy import Select, Table, bindparam, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -50,6 +50,10 @@ class SqlTransaction(MoneyRecords, OrderRecords, PeopleRecords, PrivacyRecords, 
     def __init__(self, connection: AsyncConnection) -> None:
         self.connection = self._connection = connection
         self._postgres = connection.dialect.name == "postgresql"
+
+    async def hold_still(self) -> None:
+        if self._postgres:  # SQLite's are like that.
+            await self._connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
 
     # settings
     async def setting(self, name: str) -> str | None:
