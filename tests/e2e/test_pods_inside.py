@@ -147,7 +147,19 @@ def limits(kube: Kubectl, name: str, container: str) -> tuple[int, int]:
     files = " ".join(f"/sys/fs/cgroup{path}" for path in LIMITS.split())
     script = f"busybox cat {files}"
     words = kube("exec", name, "-c", container, "--", "/bin/busybox", "sh", "-c", script).split()
-    return int(words[0]), int(words[1]) // 100
+    return int(words[0]), int(words[1]) // 100  # v1's and v2's figures stand in the same order
+
+
+def test_a_pod_is_held_to_its_resources_as_a_whole(kube: Kubectl) -> None:
+    run(kube, "whole", container("one", "echo up"), resources=sized("300m", "64Mi"))
+    assert limits(kube, "whole", "one") == (64 << 20, 300)
+    found = kube.json("get", "pod", "whole")
+    assert found["status"]["qosClass"] == "Guaranteed"
+    root, uid = Path("/sys/fs/cgroup"), found["metadata"]["uid"]
+    group = next(p for p in (root / "memory" / "kubepods", root / "kubepods") if p.exists()) / f"pod{uid}"
+    files = [group / "memory.limit_in_bytes", group / "memory.max"]
+    assert [int(file.read_text()) for file in files if file.exists()] == [64 << 20]
+    kube("delete", "pod", "whole", "--timeout=20s", "--wait=false")
 
 
 def sized(cpu: str, memory: str) -> dict[str, Any]:

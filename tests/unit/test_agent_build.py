@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from parkube.kubeapi.errors import Obj
-from parkube.nodeagent.plan.build import NodeFacts, cgroup_parent, container_spec, sandbox_spec
+from parkube.nodeagent.plan.build import NodeFacts, amounts, cgroup_parent, container_spec, hostname, sandbox_spec
 from parkube.nodeagent.plan.environment import ConfigFault, environment
 from parkube.nodeagent.plan.model import ContainerSpec
+from parkube.nodeagent.runtime.cgroups import limit_pod_groups
 from parkube.nodeagent.runtime.cri.convert import container_config, sandbox_config
 from parkube.nodeagent.runtime.hollow import HollowRuntime
 from parkube.nodeagent.volumes.mounts import Volumes
@@ -183,3 +184,30 @@ async def test_volumes_belong_to_the_pods_group_and_have_the_modes_asked_for(tmp
 
 async def _no_token(*_: Any) -> str:
     raise AssertionError("no volume asks for one")
+
+
+def test_a_pod_may_have_resources_as_a_whole(tmp_path: Path) -> None:
+    whole = {"limits": {"cpu": "1", "memory": "64Mi"}, "requests": {"cpu": "500m", "memory": "32Mi"}}
+    wanted = pod({"resources": {"limits": {"memory": "16Mi"}}}, resources=whole)
+    (container,) = wanted["spec"]["containers"]
+    assert cgroup_parent(wanted) == "/kubepods/burstable/podu"
+    own = amounts(wanted, container, FACTS)
+    assert (own.memory_limit, own.cpu_quota, own.cpu_shares) == (16 << 20, 100_000, 2)
+    for group in ("memory/kubepods/burstable/podu", "cpu/kubepods/burstable/podu", "kubepods/burstable/podu"):
+        (tmp_path / group).mkdir(parents=True)
+    v1 = ("memory/{}/memory.limit_in_bytes", "cpu/{}/cpu.cfs_quota_us", "cpu/{}/cpu.cfs_period_us", "cpu/{}/cpu.shares")
+    v2 = ("{}/memory.max", "{}/cpu.max", "{}/cpu.weight")
+    files = [tmp_path / file.format("kubepods/burstable/podu") for file in (*v1, *v2)]
+    for file in files:
+        file.touch()
+    limit_pod_groups(cgroup_parent(wanted), sandbox_spec(wanted, 0, FACTS).amounts, tmp_path)
+    said = [file.read_text() for file in files]
+    assert said == ["67108864", "100000", "100000", "512", "67108864", "100000 100000", "20"]
+    limit_pod_groups(cgroup_parent(wanted), sandbox_spec(pod({}), 0, FACTS).amounts, tmp_path)
+    assert [file.read_text() for file in files] == said, "a pod that says nothing as a whole is held to nothing"
+
+
+def test_a_pod_may_be_called_otherwise_than_it_is_named() -> None:
+    assert hostname(pod({}, hostnameOverride="gate.city.test", hostname="other"), "n1") == "gate.city.test"
+    assert hostname(pod({}, hostname="other"), "n1") == "other"
+    assert sandbox_spec(pod({}, hostUsers=False), 0, FACTS).own_users

@@ -282,6 +282,12 @@ def test_last_words_are_kept_over_restarts_and_found_in_logs(tmp_path: Path) -> 
     second = status("two")
     fill(second, first, lambda *_: "of another container")
     assert second == status("two", "goodbye")
+    many: Obj = {"containerStatuses": [{**second["containerStatuses"][0], "name": f"c{i}"} for i in range(4)]}
+    for entry in many["containerStatuses"]:
+        entry["lastState"] = {"terminated": {"containerID": "two", "exitCode": 1}}
+    fill(many, {}, lambda *_: "é" * 2000)
+    kept = [len(s["lastState"]["terminated"]["message"].encode()) for s in many["containerStatuses"]]
+    assert kept == [3072] * 4  # twelve KiB a pod, in equal parts
     log = tmp_path / "0.log"
     log.write_text("2027-01-15T08:00:00Z stdout F one\n2027-01-15T08:00:01Z stderr F and two\n")
     assert end_of_log(log) == "one\nand two"

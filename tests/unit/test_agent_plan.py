@@ -197,6 +197,8 @@ def test_resources_become_cgroup_figures() -> None:
     burst: Obj = {"metadata": {}, "spec": {"containers": [{"name": "c", "resources": {"requests": {"memory": "1Gi"}}}]}}
     assert resources.qos_class(burst) == "Burstable"
     assert resources.oom_score_adj(burst, burst["spec"]["containers"][0], 4 << 30) == 750
+    whole: Obj = {"metadata": {}, "spec": {**burst["spec"], "resources": {"limits": limits, "requests": limits}}}
+    assert resources.qos_class(whole) == "Guaranteed"
     assert pull_policy({"name": "c", "image": "host:5000/app"}) == "Always"
     assert pull_policy({"name": "c", "image": "host:5000/app:1"}) == "IfNotPresent"
     assert pull_policy({"name": "c", "image": "app@sha256:0"}) == "IfNotPresent"

@@ -28,6 +28,9 @@ class NodeFacts:
 
 def hostname(pod: Obj, node: str) -> str:
     """What `hostname` says inside."""
+    override = pod["spec"].get("hostnameOverride")
+    if override:
+        return str(override)[:63].rstrip("-.")
     if pod["spec"].get("hostNetwork"):
         return node
     return str(pod["spec"].get("hostname") or pod["metadata"]["name"])[:63].rstrip("-.")
@@ -70,7 +73,8 @@ def sandbox_spec(pod: Obj, attempt: int, node: NodeFacts, handler: str = "") -> 
         sysctls[entry["name"].replace("/", ".")] = str(entry["value"])
     return SandboxSpec(
         uid=meta["uid"], namespace=meta["namespace"], name=meta["name"], attempt=attempt,
-        hostname="" if host_network else hostname(pod, node.name), sysctls=sysctls,
+        hostname="" if host_network else hostname(pod, node.name), sysctls=sysctls, amounts=pod_amounts(pod),
+        own_users=spec.get("hostUsers") is False,
         log_directory=names.log_directory(node.logs_dir, meta["namespace"], meta["name"], meta["uid"]),
         labels={**(meta.get("labels") or {}), **names.pod_labels(meta["namespace"], meta["name"], meta["uid"])},
         annotations=meta.get("annotations") or {},
@@ -151,12 +155,29 @@ def container_spec(
 
 def amounts(pod: Obj, container: Obj, node: NodeFacts) -> Amounts:
     """What the container's resources come to on this node."""
-    limit = resources.cpu_millis(container, "limits")
+    own, shared = (c.get("resources") or {} for c in (container, pod["spec"]))
+    limits = {name: v for name, v in (shared.get("limits") or {}).items() if name in ("cpu", "memory")}
+    limits |= own.get("limits") or {}  # a container without limits may use what the pod as a whole may
+    within = {**container, "resources": {**own, "limits": limits}}
+    limit = resources.cpu_millis(within, "limits")
     return Amounts(
         cpu_shares=resources.cpu_shares(resources.cpu_millis(container, "requests")),
         cpu_quota=resources.cpu_quota(limit), cpu_period=resources.CPU_PERIOD_US if limit else 0,
-        memory_limit=resources.memory_bytes(container, "limits"),
+        memory_limit=resources.memory_bytes(within, "limits"),
         oom_score_adj=resources.oom_score_adj(pod, container, node.memory_bytes),
+    )  # fmt: skip
+
+
+def pod_amounts(pod: Obj) -> Amounts:
+    """What the resources of the pod as a whole come to; nothing where it has none."""
+    spec = pod["spec"]
+    if not spec.get("resources"):
+        return Amounts()
+    limit = resources.cpu_millis(spec, "limits")
+    return Amounts(
+        cpu_shares=resources.cpu_shares(resources.cpu_millis(spec, "requests")),
+        cpu_quota=resources.cpu_quota(limit), cpu_period=resources.CPU_PERIOD_US if limit else 0,
+        memory_limit=resources.memory_bytes(spec, "limits"),
     )  # fmt: skip
 
 

@@ -81,6 +81,16 @@ class PortMapping:
     host_ip: str = ""
 
 
+class Amounts(NamedTuple):
+    """What a container's or a pod's resources come to for the runtime: shares, microseconds, bytes; 0: none."""
+
+    cpu_shares: int = 0
+    cpu_quota: int = 0
+    cpu_period: int = 0
+    memory_limit: int = 0
+    oom_score_adj: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class SandboxSpec:
     """A pod sandbox to make."""
@@ -94,6 +104,7 @@ class SandboxSpec:
     labels: dict[str, str]
     annotations: dict[str, str]
     cgroup_parent: str = ""
+    amounts: Amounts = field(default_factory=Amounts)  # for the pod as a whole, where it says some
     dns_servers: tuple[str, ...] = ()
     dns_searches: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()
@@ -107,6 +118,7 @@ class SandboxSpec:
     supplemental_groups: tuple[int, ...] = ()
     privileged: bool = False
     port_mappings: tuple[PortMapping, ...] = ()
+    own_users: bool = False  # a user namespace
     runtime_handler: str = ""  # of the pod's RuntimeClass; empty: the runtime's own choice
 
 
@@ -131,16 +143,6 @@ class Usage(NamedTuple):
     memory_rss: int = 0
     disk: int = 0  # of its writable layer
     inodes: int = 0
-
-
-class Amounts(NamedTuple):
-    """What a container's resources come to for the runtime: shares, microseconds, bytes; 0: none."""
-
-    cpu_shares: int = 0
-    cpu_quota: int = 0
-    cpu_period: int = 0
-    memory_limit: int = 0
-    oom_score_adj: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,8 @@ def qos_class(pod: Obj) -> str:
     """Guaranteed, Burstable or BestEffort."""
     spec = pod["spec"]
     containers = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
+    if spec.get("resources"):  # those of the pod as a whole stand in for its containers'
+        containers = [spec]
     asked = guaranteed = False
     if containers:
         guaranteed = True

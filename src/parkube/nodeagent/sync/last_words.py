@@ -9,11 +9,14 @@ from pathlib import Path
 from parkube.kubeapi.errors import Obj
 
 _LOG_BYTES, _LOG_LINES = 2048, 80  # the API's limits for FallbackToLogsOnError
+_POD_BYTES = 12 << 10  # of all containers together, in equal parts
+_KINDS = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
 
 
 def fill(status: Obj, before: Obj, read: Callable[[str, Obj], str]) -> None:
     """Put messages into the terminated states of `status`: those of `before` for the same containers, else what
     `read(container name, terminated)` finds; only the newest container of a name is read for."""
+    part = _POD_BYTES // max(1, sum(len(status.get(kind) or ()) for kind in _KINDS))
     known = {t["containerID"]: t["message"] for _, t, _ in _terminated(before) if t.get("message")}
     for name, terminated, newest in _terminated(status):
         if terminated.get("message"):
@@ -22,11 +25,11 @@ def fill(status: Obj, before: Obj, read: Callable[[str, Obj], str]) -> None:
         if not message and newest:
             message = read(name, terminated)
         if message:
-            terminated["message"] = message
+            terminated["message"] = message.encode()[:part].decode(errors="ignore")
 
 
 def _terminated(status: Obj) -> Iterator[tuple[str, Obj, bool]]:
-    for entry in [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]:
+    for entry in [entry for kind in _KINDS for entry in status.get(kind) or ()]:
         for key in ("state", "lastState"):
             terminated = (entry.get(key) or {}).get("terminated")
             if terminated and terminated.get("containerID"):

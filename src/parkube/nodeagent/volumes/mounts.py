@@ -120,10 +120,10 @@ class Volumes:
         return found
 
     def termination_message(self, uid: str, container: str) -> str:
-        """What the container left as its last words; at most 4 KiB."""
+        """The end of what the container left as its last words; at most 4 KiB."""
         path = self._log_path(uid, container)
         try:
-            return path.read_bytes()[:4096].decode("utf-8", "replace")
+            return path.read_bytes()[-4096:].decode("utf-8", "replace")
         except OSError:
             return ""
 

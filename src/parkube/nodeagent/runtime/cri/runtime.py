@@ -20,7 +20,7 @@ from parkube.nodeagent.plan.model import (
     Usage,
 )
 from parkube.nodeagent.plan.names import ANNOTATION_HASH, LABEL_NAME, LABEL_NAMESPACE, LABEL_UID
-from parkube.nodeagent.runtime.cgroups import remove_pod_groups
+from parkube.nodeagent.runtime.cgroups import limit_pod_groups, remove_pod_groups
 from parkube.nodeagent.runtime.cri.channel import UnixChannel
 from parkube.nodeagent.runtime.cri.convert import container_config, linux_resources, sandbox_config
 from parkube.nodeagent.runtime.cri.image_mounts import ImageMounts
@@ -216,11 +216,14 @@ class CriRuntime:
     # Sandboxes
 
     async def run_sandbox(self, spec: SandboxSpec) -> Sandbox:
+        if spec.own_users:
+            raise RuntimeFault("user namespaces are not supported by this node: hostUsers may not be false")
         Path(spec.log_directory).mkdir(parents=True, exist_ok=True)
         request = {"config": sandbox_config(spec), "runtime_handler": spec.runtime_handler}
         reply = await self._channel.call(
             RUNTIME + "RunPodSandbox", "RunPodSandboxRequest", request, "PodSandboxId", timeout_s=240
         )
+        limit_pod_groups(spec.cgroup_parent, spec.amounts)
         sandbox = Sandbox(reply["pod_sandbox_id"], spec.attempt, True)
         await self._fill(sandbox)
         self._sandboxes[sandbox.id] = sandbox

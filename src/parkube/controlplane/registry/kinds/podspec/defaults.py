@@ -148,9 +148,9 @@ def _field_refs(source: Obj) -> None:
 
 
 def qos_class(spec: Obj) -> str:
-    """Guaranteed, Burstable or BestEffort, by what the containers ask for."""
+    """Guaranteed, Burstable or BestEffort, by what the pod as a whole asks for, or else its containers."""
     guaranteed, any_given = True, False
-    for container in _containers(spec):
+    for container in [spec] if spec.get("resources") else _containers(spec):
         resources = container.get("resources") or {}
         limits, requests = _counted(resources.get("limits")), _counted(resources.get("requests"))
         any_given = any_given or bool(limits or requests)
