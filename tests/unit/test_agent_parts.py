@@ -151,6 +151,8 @@ async def test_probes_over_http_and_tcp() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line = await reader.readline()
         code = b"200 OK" if b"/well" in line else b"503 No"
+        if b"?to=" in line:
+            code = b"302 Found\r\nLocation: " + line.split()[1].partition(b"=")[2]
         writer.write(b"HTTP/1.1 " + code + b"\r\nContent-Length: 0\r\n\r\n")
         writer.close()
 
@@ -165,6 +167,14 @@ async def test_probes_over_http_and_tcp() -> None:
     assert (await check({"httpGet": {"port": "http", "path": "/well"}}, target)).ok
     bad = await check({"httpGet": {"port": port, "path": "/ill"}}, target)
     assert bad.message == "HTTP probe failed with statuscode: 503"
+    for where, ok, message in (
+        ("/well", True, ""), ("/ill", False, "HTTP probe failed with statuscode: 503"),
+        (f"http://127.0.0.1:{port}/a?to=/well", True, ""), ("/?to=" * 3 + "/well", True, ""),
+    ):  # fmt: skip
+        led = await check({"httpGet": {"port": port, "path": f"/?to={where}"}}, target)
+        assert (led.ok, led.message, led.warning) == (ok, message, ""), where
+    away = await check({"httpGet": {"port": port, "path": "/?to=http://192.0.2.1/"}}, target)
+    assert (away.ok, away.warning) == (True, "Probe terminated redirects, Response body: ")
     assert (await check({"tcpSocket": {"port": port}}, target)).ok
     assert not (await check({"httpGet": {"port": "nope"}}, target)).ok
     assert (await check({"exec": {"command": ["true"]}}, target)).ok

@@ -306,3 +306,21 @@ def test_a_running_container_gets_what_its_pod_asks_for_now(policy: str) -> None
     assert "PodResizeInProgress" not in [one["type"] for one in status["conditions"]]
     assert status["containerStatuses"][0]["resources"]["requests"] == {"cpu": "200m"}
     assert {one["observedGeneration"] for one in status["conditions"]} == {status["observedGeneration"]} == {2}
+
+
+def test_a_pod_with_gates_is_ready_when_they_are_open() -> None:
+    pod, seen, memory = running_pod()
+    pod["spec"]["readinessGates"] = [{"conditionType": "city.test/paid"}, {"conditionType": "city.test/open"}]
+    pod["status"] = {"conditions": [{"type": "city.test/open", "status": "False"}]}
+
+    def ready() -> Obj:
+        conditions = pod_status(pod, seen, memory, NOW, ())["conditions"]
+        return next(dict(c) for c in conditions if c["type"] == "Ready")
+
+    assert ready()["reason"] == "ReadinessGatesNotReady"
+    assert ready()["message"] == (
+        'corresponding condition of pod readiness gate "city.test/paid" does not exist., '
+        'the status of pod readiness gate "city.test/open" is not "True", but False'
+    )
+    pod["status"]["conditions"] = [{"type": f"city.test/{name}", "status": "True"} for name in ("paid", "open")]
+    assert ready()["status"] == "True"

@@ -231,10 +231,14 @@ def _conditions(
         init_condition = (False, "ContainersNotInitialized", message)
     gates = [gate["conditionType"] for gate in pod["spec"].get("readinessGates") or ()]
     known = {c["type"]: c for c in [*(pod.get("status", {}).get("conditions") or ())]}
-    missing = [gate for gate in gates if known.get(gate, {}).get("status") != "True"]
+    missing = [
+        f'the status of pod readiness gate "{gate}" is not "True", but {known[gate].get("status")}' if gate in known
+        else f'corresponding condition of pod readiness gate "{gate}" does not exist.'
+        for gate in gates if known.get(gate, {}).get("status") != "True"
+    ]  # fmt: skip
     ready = containers_ready
     if ready[0] and missing:
-        ready = (False, "ReadinessGatesNotReady", f'the status of pod readiness gate "{missing[0]}" is not "True"')
+        ready = (False, "ReadinessGatesNotReady", ", ".join(missing))
     mine = {
         "PodReadyToStartContainers": (bool(sandbox and sandbox.ready), "", ""),
         "Initialized": init_condition,

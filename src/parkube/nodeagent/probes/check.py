@@ -10,12 +10,14 @@ import contextlib
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, cast
+from urllib.parse import urljoin, urlsplit
 
 from parkube.kubeapi.errors import Obj
 from parkube.nodeagent.runtime.cri.wire import Codec
 from parkube.nodeagent.runtime.port import ExecResult, RuntimeFault
 
 _MAX_BODY = 10 * 1024
+_MAX_REDIRECTS, _REDIRECTS = 10, (301, 302, 303, 307, 308)
 _HEALTH = Codec({"Request": "service=1:string", "Response": "status=1:int"})
 
 
@@ -24,6 +26,7 @@ class Outcome(NamedTuple):
 
     ok: bool
     message: str = ""
+    warning: str = ""  # what to tell of one that went well
 
 
 class Target(NamedTuple):
@@ -87,28 +90,49 @@ def _words(error: OSError) -> str:
     return "connect: connection refused" if "Connect call failed" in text or error.errno == 111 else text.lower()
 
 
+class _Answer(NamedTuple):
+    status: int
+    location: str
+    body: bytes
+
+
 async def http_get(handler: Obj, target: Target) -> tuple[int, bytes]:
     """Status and the beginning of the body of one GET; certificates are not checked, as kubelet does not."""
-    host, port = handler.get("host") or target.ip, port_number(handler["port"], target.ports)
+    answer = await _get(_url(handler, target), handler)
+    return answer.status, answer.body
+
+
+def _url(handler: Obj, target: Target) -> str:
+    scheme, path = str(handler.get("scheme") or "HTTP").lower(), str(handler.get("path") or "/")
+    host, port = str(handler.get("host") or target.ip), port_number(handler["port"], target.ports)
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{path if path.startswith('/') else '/' + path}"
+
+
+async def _get(url: str, handler: Obj) -> _Answer:
+    parts = urlsplit(url)
     context = None
-    if str(handler.get("scheme") or "HTTP").upper() == "HTTPS":
+    if parts.scheme == "https":
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    reader, writer = await asyncio.open_connection(host, port, ssl=context, limit=_MAX_BODY * 2)
+    port = parts.port or (443 if context else 80)
+    reader, writer = await asyncio.open_connection(parts.hostname, port, ssl=context, limit=_MAX_BODY * 2)
     try:
-        path = handler.get("path") or "/"
-        headers = {"Host": f"{host}:{port}", "User-Agent": "kube-probe/1.36", "Accept": "*/*", "Connection": "close"}
+        headers = {"Host": parts.netloc, "User-Agent": "kube-probe/1.36", "Accept": "*/*", "Connection": "close"}
         for header in handler.get("httpHeaders") or ():
             headers[str(header["name"]).title()] = str(header["value"])
-        lines = [f"GET {path if path.startswith('/') else '/' + path} HTTP/1.1"]
+        path = parts.path or "/"
+        lines = [f"GET {path}{'?' + parts.query if parts.query else ''} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
-        status_line = await reader.readline()
-        parts = status_line.split(None, 2)
-        if len(parts) < 2 or not parts[0].startswith(b"HTTP/") or not parts[1].isdigit():
+        words = (await reader.readline()).split(None, 2)
+        if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
             raise ValueError("malformed HTTP response")
-        body = await reader.read(_MAX_BODY)
-        return int(parts[1]), body.partition(b"\r\n\r\n")[2]
+        location = ""
+        while (line := await reader.readline()).strip():
+            name, _, value = line.decode("latin-1").partition(":")
+            if name.lower() == "location":
+                location = value.strip()
+        return _Answer(int(words[1]), location, await reader.read(_MAX_BODY))
     finally:
         writer.close()
         with contextlib.suppress(OSError, ssl.SSLError):
@@ -116,17 +140,26 @@ async def http_get(handler: Obj, target: Target) -> tuple[int, bytes]:
 
 
 async def _http(handler: Obj, target: Target) -> Outcome:
-    try:
-        status, _ = await http_get(handler, target)
-    except OSError as error:
-        port = port_number(handler["port"], target.ports)
-        scheme = str(handler.get("scheme") or "HTTP").lower()
-        where = f"{handler.get('host') or target.ip}:{port}"
-        path = handler.get("path") or "/"
-        return Outcome(False, f'Get "{scheme}://{where}{path}": dial tcp {where}: {_words(error)}')
-    if 200 <= status < 400:
+    """A redirect is followed on the same host; one that leads elsewhere counts as well, and is warned of."""
+    first = url = _url(handler, target)
+    for _ in range(_MAX_REDIRECTS):
+        try:
+            answer = await _get(url, handler)
+        except OSError as error:
+            return Outcome(False, f'Get "{url}": dial tcp {urlsplit(url).netloc}: {_words(error)}')
+        if answer.status not in _REDIRECTS or not answer.location:
+            break
+        url = urljoin(url, answer.location)
+        if urlsplit(url).hostname != urlsplit(first).hostname:
+            break
+    else:
+        return Outcome(False, f'Get "{url}": stopped after {_MAX_REDIRECTS} redirects')
+    if 300 <= answer.status < 400:
+        text = answer.body.decode("utf-8", "replace")
+        return Outcome(True, warning=f"Probe terminated redirects, Response body: {text}")
+    if 200 <= answer.status < 300:
         return Outcome(True)
-    return Outcome(False, f"HTTP probe failed with statuscode: {status}")
+    return Outcome(False, f"HTTP probe failed with statuscode: {answer.status}")
 
 
 class _HealthCodec:

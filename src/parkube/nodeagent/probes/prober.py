@@ -16,7 +16,7 @@ from parkube.nodeagent.probes.check import Outcome, Target, check
 from parkube.nodeagent.probes.judge import Judge, Timing
 
 Asker = Callable[[Obj, Target], Awaitable[Outcome]]
-Unhealthy = Callable[[str, str], None]  # (which probe, message)
+Unhealthy = Callable[[str, str], None]  # (reason of the event, message)
 
 _EAGER_S = 0.1
 
@@ -156,5 +156,7 @@ class _Job:
         outcome = await self.prober._ask(probe, self.target)
         if not outcome.ok:
             self.view.message = outcome.message
-            self.unhealthy(kind, f"{kind} probe failed: {outcome.message}")
+            self.unhealthy("Unhealthy", f"{kind} probe failed: {outcome.message}")
+        elif outcome.warning:
+            self.unhealthy("ProbeWarning", f"{kind} probe warning: {outcome.warning}")
         return judge.add(outcome.ok)

@@ -380,7 +380,7 @@ class Worker:
         return None
 
     def _unhealthy(self, name: str) -> Callable[[str, str], None]:
-        return lambda _kind, message: self._executor.tell(self.pod, "Warning", "Unhealthy", message, name)
+        return lambda reason, message: self._executor.tell(self.pod, "Warning", reason, message, name)
 
     async def close(self) -> None:
         """Stop looking; the containers run on."""
