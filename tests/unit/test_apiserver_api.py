@@ -254,6 +254,17 @@ async def test_an_autoscaler_in_both_versions(line: Line) -> None:
     assert "spec.maxReplicas" in [cause["field"] for cause in refused["details"]["causes"]]
 
 
+async def test_a_scale_is_a_table_of_its_own(line: Line) -> None:
+    path = "/api/v1/namespaces/default/replicationcontrollers"
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    spec = {"replicas": 0, "selector": {"a": "b"}, "template": template}
+    assert (await line.ask("POST", path, {"metadata": {"name": "r"}, "spec": spec}))[0] == 201
+    status, table = await line.ask("GET", f"{path}/r/scale", accept=TABLE)
+    assert (status, table["kind"]) == (200, "Table")
+    assert [column["name"] for column in table["columnDefinitions"]] == ["Name", "Desired", "Available", "Age"]
+    assert table["rows"][0]["cells"][:3] == ["r", 0, 0]
+
+
 async def test_events_are_found_by_the_names_of_either_group(line: Line) -> None:
     event = {
         "metadata": {"name": "e"}, "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"},

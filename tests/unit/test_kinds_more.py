@@ -94,6 +94,26 @@ def test_an_autoscaler_reads_the_same_in_both_versions() -> None:
     assert faults == ["spec.maxReplicas: Invalid value: 1: must be greater than or equal to `minReplicas`"]
 
 
+def test_an_autoscalers_row_tells_what_it_aims_at() -> None:
+    (cell,) = [column.cell for column in row(SCALERS).columns if column.name == "Targets"]
+    cpu = {"type": "Resource", "resource": {"name": "cpu", "target": {"averageUtilization": 80}}}
+    queue = {"type": "External", "external": {"metric": {"name": "q"}, "target": {"averageValue": "30"}}}
+    hits = {"type": "Object", "object": {"target": {"value": "5"}}}
+    one = {"type": "ContainerResource", "containerResource": {"name": "memory", "target": {"averageValue": "1Gi"}}}
+    now = [{"type": "Resource", "resource": {"current": {"averageUtilization": 7}}}]
+    v2 = {"apiVersion": "autoscaling/v2"}
+    assert cell({**v2, "spec": {"metrics": []}}) == "<none>"
+    assert cell({**v2, "spec": {"metrics": [cpu, queue]}, "status": {"currentMetrics": now}}) == (
+        "cpu: 7%/80%, <unknown>/30 (avg)"
+    )
+    assert cell({**v2, "spec": {"metrics": [one, hits, cpu, queue]}}) == (
+        "memory: <unknown>/1Gi, <unknown>/5 + 2 more..."
+    )
+    assert (
+        cell({"apiVersion": "autoscaling/v1", "spec": {"targetCPUUtilizationPercentage": 50}}) == "cpu: <unknown>/50%"
+    )
+
+
 def test_a_claim_may_only_be_bound_and_grow() -> None:
     def asks(size: str, **more: Any) -> Obj:
         return {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}, **more}

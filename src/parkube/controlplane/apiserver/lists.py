@@ -11,7 +11,7 @@ import orjson
 
 from parkube.controlplane.apiserver.negotiation import Form, encode
 from parkube.controlplane.apiserver.protobuf import encode_items, encode_list
-from parkube.controlplane.apiserver.tables import Tabulator, partial
+from parkube.controlplane.apiserver.tables import Tabulator, columns_of, partial
 from parkube.controlplane.registry.options import ListResult
 from parkube.controlplane.registry.resource import Resource
 from parkube.kubeapi.errors import Obj
@@ -34,7 +34,7 @@ async def list_body(row: Resource, result: ListResult, shape: Form, include: str
     """The body of a list."""
     metadata = list_metadata(result)
     if shape.kind == "Table":
-        tabulator = Tabulator(row, shape.version, include)
+        tabulator = Tabulator(columns_of(row), shape.version, include)
         rows = await _written(result, lambda objects: _joined(tabulator.lines(objects)))
         body = _closed(tabulator.table([], metadata), b",".join(rows))
     elif shape.kind:

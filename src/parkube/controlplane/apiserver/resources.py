@@ -16,7 +16,7 @@ from parkube.controlplane.apiserver.negotiation import PLAIN, Form, Unreadable, 
 from parkube.controlplane.apiserver.protobuf import message_of
 from parkube.controlplane.apiserver.router import Target
 from parkube.controlplane.apiserver.special import Special
-from parkube.controlplane.apiserver.tables import Tabulator, partial
+from parkube.controlplane.apiserver.tables import SCALE, Tabulator, columns_of, partial
 from parkube.controlplane.registry.kinds.subresources import subresource as speaks
 from parkube.controlplane.registry.operations import Registry
 from parkube.controlplane.registry.resource import Context, Resource
@@ -86,16 +86,17 @@ class Resources:
         shape = _form(request, row)
         if at.subresource == "scale":
             scale = await self._registry.get_scale(row, namespace, at.name)
-            return Response(200, encode(scale, shape), shape.content_type)
+            return self._one(shape, row, scale, request)
         stored = await self._registry.get(row, namespace, at.name)
         if shape == PLAIN:
             return Response(200, stored.value)
         return self._one(shape, row, stored.object(), request)
 
     def _one(self, shape: Form, row: Resource, obj: Obj, request: Request, status: int = 200) -> Response:
-        if shape.kind == "Table" and obj.get("kind") == row.kind:
+        if shape.kind == "Table" and obj.get("kind") in (row.kind, "Scale"):
             meta = {"resourceVersion": (obj.get("metadata") or {}).get("resourceVersion", "")}
-            obj = Tabulator(row, shape.version, request.query.get("includeObject", "")).table([obj], meta)
+            columns = columns_of(row) if obj["kind"] == row.kind else SCALE
+            obj = Tabulator(columns, shape.version, request.query.get("includeObject", "")).table([obj], meta)
         elif shape.kind.startswith("Partial"):
             obj = partial(obj, shape.version)
         return Response(status, encode(obj, shape), shape.content_type)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from parkube.controlplane.registry.columns.cells import AGE, NAME, since
+from parkube.controlplane.registry.columns.cells import AGE, NAME, at, column, since
 from parkube.controlplane.registry.resource import Column, Resource
 from parkube.kubeapi.errors import BadRequest, Obj
 
 _DEFAULT = (NAME, AGE)
+SCALE = (
+    NAME, column("Desired", at("spec", "replicas", default=0), "integer"),
+    column("Available", at("status", "replicas", default=0), "integer"), AGE,
+)  # fmt: skip
+"""The columns of every kind's scale subresource."""
 
 
 def columns_of(row: Resource) -> tuple[Column, ...]:
@@ -45,10 +50,10 @@ def _date(value: object) -> object:
 class Tabulator:
     """Makes Tables of one resource for one request. `include`: None, Metadata or Object."""
 
-    def __init__(self, row: Resource, version: str, include: str) -> None:
+    def __init__(self, columns: Sequence[Column], version: str, include: str) -> None:
         if include not in ("", "None", "Metadata", "Object"):
             raise BadRequest(f'unrecognized includeObject value: "{include}", must be one of None, Metadata, Object')
-        self._columns = columns_of(row)
+        self._columns = columns
         self._version = version or "v1"
         self._include = include or "Metadata"
 
@@ -66,12 +71,12 @@ class Tabulator:
 
     def _line(self, obj: Obj) -> Obj:
         cells = []
-        for column in self._columns:
+        for each in self._columns:
             try:
-                value = column.cell(obj)
+                value = each.cell(obj)
             except Exception:  # an object stored before its schema got stricter must not break every list
                 value = "<invalid>"
-            cells.append(_date(value) if column.type == "date" else value)
+            cells.append(_date(value) if each.type == "date" else value)
         line: Obj = {"cells": cells}
         if self._include == "Object":
             line["object"] = obj

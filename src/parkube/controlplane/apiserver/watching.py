@@ -16,7 +16,7 @@ from parkube.controlplane.apiserver.http import Request, Stream
 from parkube.controlplane.apiserver.negotiation import Form
 from parkube.controlplane.apiserver.params import watch_options
 from parkube.controlplane.apiserver.protobuf import encode_event
-from parkube.controlplane.apiserver.tables import Tabulator, partial
+from parkube.controlplane.apiserver.tables import Tabulator, columns_of, partial
 from parkube.controlplane.registry.operations import Registry
 from parkube.controlplane.registry.resource import Resource
 from parkube.controlplane.registry.watching import Subscription, WatchItem, failure
@@ -48,7 +48,7 @@ class Shaped:
     """Events as Tables or as partial metadata."""
 
     def __init__(self, row: Resource, form: Form, include: str) -> None:
-        self._tables = Tabulator(row, form.version, include) if form.kind == "Table" else None
+        self._tables = Tabulator(columns_of(row), form.version, include) if form.kind == "Table" else None
         self._version, self._protobuf = form.version, form.protobuf
         self._first = True
 

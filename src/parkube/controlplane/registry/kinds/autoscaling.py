@@ -21,6 +21,7 @@ from parkube.kubeapi.errors import Cause, Obj
 
 V2 = GVR("autoscaling", "v2", "horizontalpodautoscalers")
 METRICS = "autoscaling.alpha.kubernetes.io/metrics"
+_SHOWN, _UNKNOWN = 2, "<unknown>"
 _CPU, _TARGET, _NOW = 80, "targetCPUUtilizationPercentage", "currentCPUUtilizationPercentage"
 
 
@@ -127,12 +128,40 @@ def _target(obj: Obj) -> str:
     return f"{target.get('kind')}/{target.get('name')}"
 
 
+def _targets(obj: Obj) -> str:
+    """Each metric's value now and the one asked for; two of them, and how many more."""
+    obj = obj if obj.get("apiVersion") == "autoscaling/v2" else to_v2(obj)
+    metrics, current = (
+        (obj.get("spec") or {}).get("metrics") or [],
+        (obj.get("status") or {}).get("currentMetrics") or [],
+    )
+    shown = [_wanted(metric, current[i] if i < len(current) else {}) for i, metric in enumerate(metrics)]
+    more = f" + {len(shown) - _SHOWN} more..." if len(shown) > _SHOWN else ""
+    return ", ".join(shown[:_SHOWN]) + more or "<none>"
+
+
+def _wanted(metric: Obj, status: Obj) -> str:
+    source = str(metric.get("type", ""))[:1].lower() + str(metric.get("type", ""))[1:]
+    about = metric.get(source) or {}
+    target, now = about.get("target") or {}, (status.get(source) or {}).get("current") or {}
+    of_resource = source in ("resource", "containerResource")
+    name = f"{about.get('name')}: " if of_resource else ""
+    if "averageValue" in target:
+        mean = " (avg)" if source in ("object", "external") else ""
+        return f"{name}{now.get('averageValue', _UNKNOWN)}/{target['averageValue']}{mean}"
+    if of_resource:
+        asked, is_ = target.get("averageUtilization"), now.get("averageUtilization")
+        return f"{name}{_UNKNOWN if is_ is None else f'{is_}%'}/{'<auto>' if asked is None else f'{asked}%'}"
+    return f"{now.get('value', _UNKNOWN)}/{target.get('value', '0')}"
+
+
 def rows() -> list[Resource]:
     """The rows of this module."""
     about: dict[str, Any] = {
         "short": "hpa", "categories": ("all",), "subresources": ("status",),
         "columns": (
-            NAME, column("Reference", _target), column("MinPods", at("spec", "minReplicas")),
+            NAME, column("Reference", _target), column("Targets", _targets),
+            column("MinPods", at("spec", "minReplicas")),
             column("MaxPods", at("spec", "maxReplicas"), "integer"),
             column("Replicas", at("status", "currentReplicas", default=0), "integer"), AGE,
         ),
