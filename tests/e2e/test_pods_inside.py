@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -196,12 +198,21 @@ def test_a_running_container_is_resized_and_goes_on_running(kube: Kubectl, world
     assert limits(kube, "grows", "side") == (32 << 20, 150)
     assert (status(kube, "main")["restartCount"], status(kube, "side")["restartCount"]) == (0, 0)
     assert status(kube, "main")["allocatedResources"] == sized("300m", "64Mi")["requests"]
+    running = status(kube, "main")["containerID"]
+    os.kill(int((edge.data_dir / "agent" / "containerd" / "containerd.pid").read_text()), signal.SIGKILL)
+    resize(kube, "grows", containers=[{"name": "main", "resources": sized("250m", "56Mi")}])
+    kube.wait_for(lambda: status(kube, "main")["resources"] == sized("250m", "56Mi"), 25)
+    kube.wait_for(lambda: condition(kube, "PodResizeInProgress") is None)
+    assert limits(kube, "grows", "main") == (56 << 20, 250)
+    assert status(kube, "main")["containerID"] == running
+    told = {"ResizeStarted", "ResizeCompleted"}
+    kube.wait_for(lambda: told <= {event["reason"] for event in kube.json("get", "events")["items"]})
     resize(kube, "grows", containers=[{"name": "main", "resources": sized("500", "64Mi")}])
     held = kube.wait_for(lambda: condition(kube, "PodResizePending"))
     assert (held["status"], held["reason"]) == ("True", "Infeasible")
     assert held["message"].startswith("Node didn't have enough capacity: cpu, requested: 500")
     assert held["observedGeneration"] == kube.json("get", "pod", "grows")["metadata"]["generation"]
-    assert limits(kube, "grows", "main") == (64 << 20, 300)
+    assert limits(kube, "grows", "main") == (56 << 20, 250)
 
 
 def status(kube: Kubectl, container: str) -> Any:
