@@ -95,7 +95,7 @@ def encode(entries: Iterable[Entry]) -> list[Obj]:
 def base_of(given: Any, live: Sequence[Obj], subresource: str) -> list[Obj]:
     """The entries that an update starts from: those it brings, when they say anything; none when it brings an empty
     list or one empty entry, which is how they are cleared; else those that are there."""
-    if subresource or given is None:
+    if subresource or given is None or given == live:
         return list(live)
     if given in ([], [{}]):
         return []

@@ -7,7 +7,7 @@ walked, and kept.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import orjson
@@ -87,7 +87,14 @@ class Node:
                 text = f'associative list with keys has an element that omits key field "{key}"'
                 raise NoKey(f"{text} (and doesn't have default value)")
             found[key] = value
+        if len(found) == 1 and value.__class__ is str:
+            return _named(key, value)
         return f"k:{orjson.dumps(found, option=orjson.OPT_SORT_KEYS).decode()}"
+
+
+@lru_cache(maxsize=4096)  # names of containers, types of conditions: few, and written again and again
+def _named(key: str, value: str) -> str:
+    return f"k:{orjson.dumps({key: value}).decode()}"
 
 
 ANYTHING = Node(DEDUCED)

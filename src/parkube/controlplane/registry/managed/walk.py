@@ -12,6 +12,7 @@ from parkube.kubeapi.errors import Obj
 
 _ALWAYS_THERE = ("spec", "status", "metadata", "template", "strategy", "updateStrategy", "containers")
 """Containers that are written though nothing is in them, and so are nobody's."""
+_SCALARS = frozenset((str, int, bool, float))
 
 
 class Unfit(Exception):
@@ -121,6 +122,8 @@ def _indexed(items: list[Any], node: Node) -> dict[str, Any]:
 
 def _whole(value: Any, node: Node, key: str) -> Fields:
     """A value that is all new, or all gone: its leaves, and the containers that came or went with them."""
+    if value.__class__ in _SCALARS:
+        return {}
     kind = node.kind_for(value)
     if kind == LEAF or not value:
         return {}
