@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -126,7 +127,12 @@ def without(items: Iterable[str], dropped: str) -> list[str]:
 
 def rfc3339(seconds: float) -> str:
     """A `meta/v1` Time: UTC, whole seconds."""
-    return datetime.datetime.fromtimestamp(int(seconds), _UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _second(int(seconds))
+
+
+@lru_cache(maxsize=256)  # a busy second is written many times
+def _second(seconds: int) -> str:
+    return datetime.datetime.fromtimestamp(seconds, _UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def rfc3339_micro(seconds: float) -> str:

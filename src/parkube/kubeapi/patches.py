@@ -1,5 +1,5 @@
 """PATCH on objects: JSON patch, merge patch, strategic merge patch. Pure; each returns a new object and leaves its
-arguments alone. Apply (server-side) is not here.
+arguments alone; what a merge patch did not touch, its result shares with them. Apply (server-side) is not here.
 
 Sources: RFC 6902, RFC 7396; Kubernetes API conventions, "Strategic Merge Patch".
 """
@@ -45,15 +45,16 @@ def json_patch(obj: Obj, patch: Sequence[Obj]) -> Obj:
 
 
 def merge_patch(obj: Obj, patch: Obj) -> Obj:
-    """RFC 7396: null removes, objects merge, everything else replaces."""
-    result: Obj = _merged(copy(obj), patch)
+    """RFC 7396: null removes, objects merge, everything else replaces. The result is new along the paths that the
+    patch names; the rest it shares with `obj` and `patch`."""
+    result: Obj = _merged(obj, patch)
     return result
 
 
 def _merged(into: Any, patch: Any) -> Any:
     if not isinstance(patch, dict):
         return patch
-    result: Obj = into if isinstance(into, dict) else {}
+    result: Obj = dict(into) if isinstance(into, dict) else {}
     for key, value in patch.items():
         if value is None:
             result.pop(key, None)

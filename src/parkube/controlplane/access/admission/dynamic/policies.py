@@ -17,6 +17,7 @@ from parkube.controlplane.registry.cel import CelError, compiled
 from parkube.controlplane.registry.resource import Resource
 from parkube.kubeapi import patches
 from parkube.kubeapi.errors import ApiError, Obj
+from parkube.kubeapi.objects import copy
 
 _CODES = {"Unauthorized": 401, "Forbidden": 403, "RequestEntityTooLarge": 413, "Invalid": 422}
 _MUTATING = (*VARIABLES, "Object")
@@ -187,7 +188,7 @@ def _applied(write: Write, kind: str, patch: Any) -> Obj:
         raise CelError("the expression is not an Object")
     shape = schemas.shape(write.row)
     if shape is None:
-        return patches.merge_patch(write.new, patch)
+        return patches.merge_patch(copy(write.new), patch)
     return patches.strategic_merge(write.new, patch, shape)
 
 
