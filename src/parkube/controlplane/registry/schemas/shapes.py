@@ -257,8 +257,7 @@ class ListShape(Shape):
         scalar = items.scalar
         if scalar is not None:
             return all(type(item) is scalar for item in value)
-        check = items.fast
-        return all(check(item) for item in value)
+        return all(map(items.fast, value))
 
     def clean(self, value: Any, path: str, names: str, owner: str, found: Findings) -> Any:
         if not isinstance(value, list):
@@ -298,8 +297,7 @@ class MapShape(Shape):
         scalar = items.scalar
         if scalar is not None:
             return all(type(item) is scalar for item in value.values())
-        check = items.fast
-        return all(check(item) for item in value.values())
+        return all(map(items.fast, value.values()))
 
     def clean(self, value: Any, path: str, names: str, owner: str, found: Findings) -> Any:
         if not isinstance(value, dict):
@@ -348,7 +346,7 @@ class ObjectShape(Shape):
                 return False
         if nothing:
             self._drop(value)
-        return all(key in value for key in self.required)
+        return all(map(value.__contains__, self.required))
 
     def _drop(self, value: Any) -> None:
         """Remove nulls, and empty lists and maps that need not be there."""
