@@ -82,7 +82,7 @@ def row(registry: Registry, gvr: GVR) -> Resource:
 
 async def renewals(registry: Registry) -> None:
     """From the bytes of a PUT to the delivered event."""
-    leases, ctx, heard = row(registry, LEASES), Context(), [0]
+    leases, ctx, heard = row(registry, LEASES), Context(field_manager="parkube"), [0]
 
     def sink(items: Sequence[WatchItem]) -> None:
         heard[0] += sum(len(item.line()) for item in items)
@@ -103,7 +103,7 @@ async def renewals(registry: Registry) -> None:
 
 async def deliveries(registry: Registry) -> None:
     """One pod's event among many nodes' watches."""
-    pods, ctx, heard = row(registry, PODS), Context(), [0]
+    pods, ctx, heard = row(registry, PODS), Context(field_manager="parkube"), [0]
 
     def sink(items: Sequence[WatchItem]) -> None:
         heard[0] += len(items)
