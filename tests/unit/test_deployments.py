@@ -185,6 +185,26 @@ def test_pods_that_may_not_be_made_are_told_and_tried_again() -> None:
     run(story())
 
 
+def test_a_failure_that_names_another_pod_each_time_is_written_once_and_tried_ever_more_rarely() -> None:
+    async def story() -> None:
+        async with FakeCluster("replicationcontroller") as c:
+            for number in range(100):
+                c.client.fail("create", "pods", Forbidden(f'pods "web-{number}" is forbidden: exceeded quota'))
+            template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c"}]}}
+            spec = {"replicas": 1, "selector": {"app": "web"}, "template": template}
+            await c.client.create(REPLICATIONCONTROLLERS, {"metadata": {"name": "web"}, "spec": spec}, "default")
+            await asyncio.sleep(10)
+            [told] = c.client.all(REPLICATIONCONTROLLERS)
+            assert [x["message"] for x in told["status"]["conditions"]] == ['pods "web-0" is forbidden: exceeded quota']
+            await c.client.update(REPLICATIONCONTROLLERS, {**told, "spec": {**spec, "replicas": 0}})
+            await asyncio.sleep(1)
+            [told] = c.client.all(REPLICATIONCONTROLLERS)
+            assert "conditions" not in told["status"]
+            assert 5 < sum(text.startswith("FailedCreate") for text in c.events()) < 15
+
+    run(story())
+
+
 def test_in_a_namespace_that_is_being_deleted_nothing_is_tried_again_and_nothing_told() -> None:
     async def story() -> None:
         async with FakeCluster(*BOTH) as c:

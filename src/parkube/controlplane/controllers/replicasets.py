@@ -51,12 +51,11 @@ def status(replicaset: Obj, pods: Sequence[PodInfo], failure: tuple[str, str] | 
     new["observedGeneration"] = replicaset["metadata"].get("generation", 0)
     conditions = [c for c in old.get("conditions") or () if c.get("type") != "ReplicaFailure"]
     if failure is not None:
-        before = next((c for c in old.get("conditions") or () if c.get("type") == "ReplicaFailure"), None)
+        before: Obj = next((c for c in old.get("conditions") or () if c.get("type") == "ReplicaFailure"), {})
         fresh = {"type": "ReplicaFailure", "status": "True", "reason": failure[0], "message": failure[1]}
-        same = before is not None and before.get("reason") == failure[0]
-        conditions.append(
-            {**fresh, "lastTransitionTime": before["lastTransitionTime"] if same and before else rfc3339(now)}
-        )
+        # The first message stays: one that names the pod is another at each try, and a write asks for the next try.
+        same = before.get("reason") == failure[0]
+        conditions.append(before if same else {**fresh, "lastTransitionTime": rfc3339(now)})
     if conditions:
         new["conditions"] = conditions
     return new
