@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import struct
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,3 +47,16 @@ async def test_splice_waits_for_the_slower_side() -> None:
     one.eof_received()
     await pair.settle()
     assert pair.accepted[1].eof
+
+
+async def test_an_end_that_comes_to_a_connection_just_reset_ends_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        near, far = Splice(), Splice()
+        await asyncio.get_running_loop().create_connection(lambda: far, *server.getsockname())
+        peer, _ = server.accept()
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()  # a reset, which the loop has had no turn to read
+        near.join(far)
+        near.eof_received()
+        assert far.transport is not None
+        assert far.transport.is_closing()

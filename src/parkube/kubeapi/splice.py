@@ -66,7 +66,10 @@ class Splice(asyncio.Protocol):
             out.close()
         elif self._ended:
             # TLS has no half-close: the end of one direction is then the end of both.
-            if out.can_write_eof():
-                out.write_eof()
-            else:
-                out.close()
+            try:
+                if out.can_write_eof():
+                    out.write_eof()
+                    return
+            except OSError:  # it was cut off there, which its own side has not read yet
+                pass
+            out.close()
