@@ -137,15 +137,16 @@ class References:
         return result
 
     async def release(self, uid: str) -> None:
-        """The pod is gone: stop watching what nobody else needs."""
+        """The pod is gone: stop watching what nobody else needs. Decided at once: pods come and go while it ends."""
+        ending = []
         for key, watched in list(self._watched.items()):
             watched.users.discard(uid)
             if not watched.users:
                 del self._watched[key]
                 self._checkpoint.delete(key[0], f"{key[1]}/{key[2]}")
                 watched.task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await watched.task
+                ending.append(watched.task)
+        await asyncio.gather(*ending, return_exceptions=True)
 
     async def close(self) -> None:
         """Stop all watching."""
