@@ -55,6 +55,13 @@ async def test_bodies_that_cannot_be_read(world: World) -> None:
     problem(await world.http.post(QUOTES, content=endless(), headers=json_body), 413, "body_too_large")
     wrong = problem(await world.http.post(QUOTES, json={"garage_id": 7, "form": 1}), 422, "invalid")
     assert {fault["field"] for fault in wrong["errors"]} == {"garage_id", "from", "to", "form"}
+    late = {"garage_id": 7, "from": "soon", "to": "2026-05-05T08:00:00Z", "bay_kind": "big"}
+    wrong = problem(await world.http.post(QUOTES, json=late), 422, "invalid")
+    assert [fault["field"] for fault in wrong["errors"]] == ["garage_id", "bay_kind", "from"]
+    assert wrong["errors"][2]["message"] == "'soon' is not a time like 2026-05-01T14:00:00Z"
+    asked = {"limit": 0, "from": "now", "to": "2026-13-01T00:00Z"}
+    wrong = problem(await world.http.get("/api/v1/driver/garages", params=asked), 422, "invalid")
+    assert [fault["field"] for fault in wrong["errors"]] == ["limit", "from", "to"]
     problem(await world.http.get("/api/v1/driver/garages", params={"lat": 99, "lon": 5}), 422, "invalid")
     problem(await world.http.get("/api/v1/driver/garages", params={"from": "2026-05-05T00:00:00Z"}), 422, "invalid")
     problem(await world.http.get("/api/v1/nothing"), 404, "not_found")

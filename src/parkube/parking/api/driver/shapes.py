@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from parkube.parking.api.shapes import Moment, Shape
+from parkube.parking.api.shapes import Moment, Shape, Timed
 from parkube.parking.domain.sharing import Vehicle as VehicleRecord
 
 Country = Annotated[str | None, Field(pattern="^[A-Z]{2}$")]
 BayKind = Literal["standard", "ev", "accessible", "motorcycle"]
 
 
-class SearchAsked(Shape):
+class SearchAsked(Timed):
     """A search's query. Times carry an offset, or are local times; without a window it is two hours from now."""
 
     lat: float | None = Field(default=None, ge=-90, le=90)
@@ -81,7 +81,7 @@ class Vehicle(Shape):
         return VehicleRecord(self.kind, self.height_m, self.length_m, self.weight_kg)
 
 
-class QuoteAsked(Shape):
+class QuoteAsked(Timed):
     """A stay to be priced. Times carry an offset, or are local times of the garage."""
 
     garage_id: str = Field(min_length=1, max_length=63)
