@@ -14,12 +14,15 @@ from typing import Any, Final
 
 import httpx
 import pytest
+import requests
 import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis.config import SchemathesisConfig
-from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
+from schemathesis.core.parameters import ParameterLocation
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from parkube.parking.adapters.database import open_database
+from parkube.parking.api import events
 from parkube.parking.api.app import create_app
 from parkube.parking.domain.people import Organisation
 from parkube.parking.domain.rights import Role
@@ -29,7 +32,7 @@ from tests.fakes.providers import serving
 from tests.unit.parking.test_parking_money import owner
 
 STREAMS: Final = "/events"
-EXAMPLES: Final = 10
+EXAMPLES: Final = 25
 ACTORS: Final = ("driver", "guest", "owner", "owner_staff", "operator", "support", "partner")
 OF: Final = {
     "driver": {"driver"}, "guest": {"driver"}, "owner": {"owner"}, "owner_staff": {"owner"}, "support": {"owner"},
@@ -41,7 +44,9 @@ DOCUMENT: Any = create_app(None, operator_token="operator-token").openapi()
 REFUSED: Final = ["400", "401", "403", "404", "405", "409", "412", "413", "415", "422", "428", "429"]
 """How bad input may be refused: 413 is for what is far too long. Never by a fault of the platform's own."""
 CHECKS: Final = SchemathesisConfig.from_dict({"checks": {"negative_data_rejection": {"expected-statuses": REFUSED}}})
-SCHEMA = schemathesis.openapi.from_dict(DOCUMENT, config=CHECKS).exclude(path_regex=f"{STREAMS}$")
+EVERYTHING = schemathesis.openapi.from_dict(DOCUMENT, config=CHECKS)
+SCHEMA = EVERYTHING.exclude(path_regex=f"{STREAMS}$")
+STREAMED = EVERYTHING.include(path_regex=f"{STREAMS}$")
 
 
 @dataclass
@@ -105,9 +110,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     shutil.rmtree(path.parent, ignore_errors=True)
 
 
-@SCHEMA.parametrize()
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-def test_every_operation_answers_each_of_its_actors_as_it_is_described(case: Any, place: Place) -> None:
+made_up = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+
+
+def called(case: Any, place: Place) -> Iterator[dict[str, str]]:
+    """For each actor whose operation it is: the case made to name what is there, and the headers to send it with."""
     (tag,) = case.operation.definition.raw["tags"]
     ends = case.path.endswith("/logout") or (case.method, case.path[-3:]) == ("DELETE", "/me")
     for actor in ACTORS:
@@ -115,12 +122,37 @@ def test_every_operation_answers_each_of_its_actors_as_it_is_described(case: Any
             continue
         if case.path_parameters and case.meta.generation.mode.is_positive:
             place.named(actor, case.path_parameters)
-        # Who is logged out, or forgotten, is somebody else.
-        case.headers["Authorization"] = f"Bearer {'at_another' if ends else place.tokens[actor]}"
+        # Who is logged out, or forgotten, is somebody else; a token beside headers made wrong would make them right.
+        token = "at_another" if ends else place.tokens[actor]
+        yield {} if case.meta.is_negative_at(ParameterLocation.HEADER) else {"Authorization": f"Bearer {token}"}
+
+
+@SCHEMA.parametrize()
+@made_up
+def test_every_operation_answers_each_of_its_actors_as_it_is_described(case: Any, place: Place) -> None:
+    for headers in called(case, place):
         # What has the right shape can still be refused for what it says: a time that is over, an address that is none.
-        # Who may not is asked of every route in the tests of rights: here each caller's token is good.
-        unasked = [positive_data_acceptance, ignored_auth]
-        case.call_and_validate(base_url=place.url, excluded_checks=unasked)
+        case.call_and_validate(base_url=place.url, headers=headers, excluded_checks=[positive_data_acceptance])
+
+
+@STREAMED.parametrize()
+@made_up
+def test_every_stream_begins_as_it_is_described_or_is_refused_so(case: Any, place: Place) -> None:
+    for headers in called(case, place):
+        request = case.as_transport_kwargs(base_url=place.url, headers=headers)
+        with requests.request(**request, stream=True, timeout=10) as answered:
+            if answered.status_code == 200:
+                # It has no end: what comes first tells that it is one.
+                assert answered.headers["Content-Type"].startswith(events.MEDIA_TYPE)
+                assert next(answered.iter_lines(chunk_size=1)) == b"retry: 2000"
+            else:
+                case.validate_response(answered)
+
+
+def test_a_stream_is_described_as_one() -> None:
+    for path, operations in DOCUMENT["paths"].items():
+        described = operations.get("get", {}).get("responses", {}).get("200", {}).get("content", {})
+        assert (events.MEDIA_TYPE in described) == path.endswith(STREAMS), path
 
 
 def test_every_operation_has_an_actor_here() -> None:

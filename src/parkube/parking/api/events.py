@@ -12,6 +12,11 @@ from starlette.responses import StreamingResponse
 from parkube.parking.services.live import Live, News, Subscription
 
 KEEP_ALIVE_S: Final = 15.0
+MEDIA_TYPE: Final = "text/event-stream"
+DESCRIBED: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "Events until one side leaves.", "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}
+}
+"""A stream's answer as the OpenAPI document describes it."""
 Told = Callable[[News], Awaitable[tuple[str, Any] | None]]
 
 
@@ -23,7 +28,7 @@ def event(name: str, data: Any) -> bytes:
 def stream(live: Live, subscription: Subscription, first: list[bytes], tell: Told) -> StreamingResponse:
     """A response of events: the first ones, then each news as `tell` has it, until the client or the server leaves."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_events(live, subscription, first, tell), 200, headers, "text/event-stream")
+    return StreamingResponse(_events(live, subscription, first, tell), 200, headers, MEDIA_TYPE)
 
 
 async def _events(live: Live, subscription: Subscription, first: list[bytes], tell: Told) -> AsyncIterator[bytes]:

@@ -108,7 +108,7 @@ async def receipt(request: Request, booking_id: str) -> Response:
     return answer(views.receipt(platform, await paying.receipt(platform, booking_id, bearer(request))))
 
 
-@router.get("/events")
+@router.get("/events", response_class=Response, responses=events.DESCRIBED)
 async def news(request: Request, booking: Annotated[str | None, Query(max_length=64)] = None) -> Response:
     """Server-sent events: `garage` {id, free_bays, verified, online}, and `booking` for the one asked for."""
     platform = platform_of(request)

@@ -71,7 +71,7 @@ async def show(request: Request) -> Response:
     return answer(await _fleet(platform_of(request)))
 
 
-@router.get("/events")
+@router.get("/events", response_class=Response, responses=events.DESCRIBED)
 async def news(request: Request) -> Response:
     """Server-sent events: `fleet` first, then a `garage` or a `node` as in the fleet whenever one changes."""
     platform = platform_of(request)
