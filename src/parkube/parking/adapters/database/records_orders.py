@@ -49,7 +49,7 @@ class OrderRecords:
     async def orders_in(self, states: Sequence[OrderState], changed_by: datetime) -> Sequence[Order]:
         o = m.payment_orders.c
         wanted = select(m.payment_orders).where(o.state.in_([s.value for s in states]), o.changed_at <= changed_by)
-        return await self._orders(wanted.order_by(o.changed_at))
+        return await self._orders(wanted.order_by(o.changed_at, o.id))
 
     async def orders_to_settle(self) -> Sequence[Order]:
         o, b = m.payment_orders.c, t.bookings.c
@@ -58,7 +58,7 @@ class OrderRecords:
             .join(t.bookings, b.id == o.booking_id)
             .where(o.state.in_(_WITH_MONEY), b.state.in_(_STAY_IS_OVER))
         )
-        return await self._orders(wanted.order_by(o.changed_at))
+        return await self._orders(wanted.order_by(o.changed_at, o.id))
 
     async def add_refund(self, refund: Refund) -> None:
         await self._connection.execute(insert(m.refunds), rows.fields_of(refund))
@@ -109,7 +109,8 @@ class OrderRecords:
     async def webhooks_waiting(self, provider: str) -> Sequence[tuple[str, str]]:
         w = m.webhook_events.c
         wanted = select(w.event_id, w.reference).where(w.provider == provider, w.applied_at.is_(None))
-        return [(event_id, reference) for event_id, reference in await self._connection.execute(wanted)]
+        found = await self._connection.execute(wanted.order_by(w.received_at, w.event_id))
+        return [(event_id, reference) for event_id, reference in found]
 
     async def _orders(self, wanted: Select[Any]) -> Sequence[Order]:
         found = (await self._connection.execute(wanted)).mappings()

@@ -124,7 +124,9 @@ class StayRecords:
         return await self._once(s.passages, rows.fields_of(passage))
 
     async def passages(self, booking_id: str) -> Sequence[Passage]:
-        found = await self._connection.execute(select(s.passages).where(s.passages.c.booking_id == booking_id))
+        p = s.passages.c
+        wanted = select(s.passages).where(p.booking_id == booking_id).order_by(p.garage_id, p.journal, p.seq)
+        found = await self._connection.execute(wanted)
         return [Passage(**row) for row in found.mappings()]
 
     async def put_credential(self, credential: Credential) -> None:

@@ -113,12 +113,10 @@ class SqlTransaction(MoneyRecords, OrderRecords, PeopleRecords, PrivacyRecords, 
         return await self._bookings(select(t.bookings).where(t.bookings.c.state.in_(_HOLDS)))
 
     async def overstaying(self, ended_by: datetime) -> Sequence[Booking]:
-        b = t.bookings.c
-        return await self._bookings(select(t.bookings).where(b.state == State.ENTERED.value, b.ends_at <= ended_by))
+        return await self._ended(State.ENTERED, ended_by)
 
     async def unused_bookings(self, ended_by: datetime) -> Sequence[Booking]:
-        b = t.bookings.c
-        return await self._bookings(select(t.bookings).where(b.state == State.BOOKED.value, b.ends_at <= ended_by))
+        return await self._ended(State.BOOKED, ended_by)
 
     # sessions
     async def session(self, booking_id: str) -> Session | None:
@@ -129,10 +127,12 @@ class SqlTransaction(MoneyRecords, OrderRecords, PeopleRecords, PrivacyRecords, 
         await self._put(t.sessions, [rows.session_row(session)])
 
     async def running_sessions(self, booked_until: datetime) -> Sequence[Session]:
+        b = t.bookings.c
         wanted = (
             select(t.sessions)
-            .join(t.bookings, t.bookings.c.id == t.sessions.c.booking_id)
-            .where(t.sessions.c.state == SessionState.RUNNING.value, t.bookings.c.ends_at <= booked_until)
+            .join(t.bookings, b.id == t.sessions.c.booking_id)
+            .where(t.sessions.c.state == SessionState.RUNNING.value, b.ends_at <= booked_until)
+            .order_by(b.ends_at, b.id)
         )
         return [rows.session_of(row) for row in (await self._connection.execute(wanted)).mappings()]
 
@@ -182,6 +182,12 @@ class SqlTransaction(MoneyRecords, OrderRecords, PeopleRecords, PrivacyRecords, 
     async def _booking(self, wanted: Select[Any], key: str) -> Booking | None:
         row = await self._one(wanted, key)
         return None if row is None else rows.booking_of(row)
+
+    async def _ended(self, state: State, ended_by: datetime) -> Sequence[Booking]:
+        """In one order always: what is done with them is written in it."""
+        b = t.bookings.c
+        wanted = select(t.bookings).where(b.state == state.value, b.ends_at <= ended_by)
+        return await self._bookings(wanted.order_by(b.ends_at, b.id))
 
     async def _bookings(self, wanted: Select[Any]) -> Sequence[Booking]:
         found = await self._connection.execute(wanted)
