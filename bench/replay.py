@@ -115,7 +115,7 @@ class Replay:
             until = START + (day + 1) * DAY
             for moment, what, about in self._arrivals(day):
                 self._at(moment, what, about)
-            async with batch(self.database) as database:
+            async with batch(self.database, list(self._connections)) as database:
                 await self._day(replace(platform, database=database), until)
             self._now = until
             if until.day == 1:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from bench.replay import Outcome, Replay, Year
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from parkube.parking.adapters.database import SqlDatabase, batch
 from parkube.parking.adapters.database.schema import metadata
@@ -15,7 +17,8 @@ from parkube.parking.domain.bookings import State
 from parkube.parking.domain.errors import Conflict, ParkingError
 from parkube.parking.services import booking
 from parkube.parking.services.audit import audit
-from tests.fakes.parking import World
+from parkube.parking.services.ports import Transaction
+from tests.fakes.parking import FakeGarage, World, ok
 
 SHORT = Year(stays=150, days=33, garages=10)
 
@@ -58,6 +61,54 @@ async def test_a_batch_sees_what_it_did_and_never_oversells(world: World) -> Non
         known = [await transaction.booking(each.id) for each in (made, again)]
         assert await transaction.credentials("nl-test", made.id) == []
     assert [each and each.state for each in known] == [State.CANCELLED, State.BOOKED]
+
+
+async def test_what_ended_is_gone_through_in_the_order_of_its_end(world: World) -> None:
+    await world.garage(capacity=3)
+    made = [(await world.book(hours=hours))["id"] for hours in (3, 2, 1)]
+    async with world.platform.database.reading() as transaction:
+        found = await transaction.unused_bookings(world.clock.now + timedelta(days=1))
+    assert [each.id for each in found] == made[::-1]
+
+
+async def test_a_batch_that_reads_ahead_knows_all_of_it_without_asking(world: World, garage: FakeGarage) -> None:
+    inside, waiting = [await world.book() for _ in range(2)]
+    ok(await world.call(inside, "PATCH", json={"to": _hours(world)[1].replace("T10", "T12")}))
+    ok(await world.call(inside, "POST", "/prepay"))
+    await garage.scan(inside["grant"], "entry")
+    ids = [inside["id"], waiting["id"]]
+    async with world.platform.database.reading() as transaction:
+        told = await _everything(transaction, ids)
+    asked: list[str] = []
+    here = world.platform.database
+    async with batch(here, ["nl-test", "nl-none"]) as database, database.reading() as transaction:  # type: ignore[arg-type]
+        connection = transaction.connection._connection.sync_connection
+        event.listen(connection, "before_cursor_execute", lambda *what: asked.append(what[2]))
+        assert await _everything(transaction, ids) == told
+        assert await transaction.lock_garage("nl-none") is None
+    assert asked == []
+    assert all(told[ids[0]][what] for what in ("session", "changes", "passages", "orders"))
+
+
+async def _everything(transaction: Transaction, booking_ids: list[str]) -> dict[str, Any]:
+    """What a stay's use cases ask of one garage and these bookings."""
+    told: dict[str, Any] = {
+        "garage": await transaction.lock_garage("nl-test"),
+        "link": await transaction.lock_link("nl-test"),
+        "terms": await transaction.terms("nl-test"),
+        "sharing": await transaction.written_sharing("nl-test"),
+    }
+    for booking_id in booking_ids:
+        told[booking_id] = {
+            "booking": await transaction.lock_booking(booking_id),
+            "session": await transaction.session(booking_id),
+            "changes": list(await transaction.changes(booking_id)),
+            "passages": list(await transaction.passages(booking_id)),
+            "entries": list(await transaction.entries(booking_id)),
+            "receipts": list(await transaction.receipts(booking_id)),
+            "orders": list(await transaction.orders(booking_id)),
+        }
+    return told
 
 
 async def fails_half_way(world: World) -> None:

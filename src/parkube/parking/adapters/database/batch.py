@@ -24,6 +24,7 @@ from parkube.parking.adapters.database import schema as t
 from parkube.parking.adapters.database import tables_money as m
 from parkube.parking.adapters.database import tables_stays as s
 from parkube.parking.adapters.database.engine import SqlDatabase
+from parkube.parking.adapters.database.records_ahead import AheadRecords
 from parkube.parking.adapters.database.schema import metadata
 from parkube.parking.adapters.database.transaction import SqlTransaction, booking_changes
 from parkube.parking.domain.bookings import HOLDS_A_BAY, Booking, Quote, State
@@ -71,11 +72,13 @@ class BatchDatabase:
 
 
 @asynccontextmanager
-async def batch(database: SqlDatabase) -> AsyncIterator[BatchDatabase]:
-    """A database for the use cases of one batch; everything is committed at the end. Raises ParkingError where a use
-    case failed half-way, and what the database raises."""
+async def batch(database: SqlDatabase, garage_ids: Sequence[str] = ()) -> AsyncIterator[BatchDatabase]:
+    """A database for the use cases of one batch; everything is committed at the end. garage_ids: where most of it will
+    happen; these are locked and read ahead. Raises ParkingError where a use case failed half-way, and what the
+    database raises."""
     async with database.writing() as outer:
         transaction = BatchTransaction(outer.connection)
+        await transaction.read_ahead(garage_ids)
         made = BatchDatabase(transaction)
         yield made
         if made.broken:
@@ -106,7 +109,7 @@ class _Through:
         return await self._connection.scalars(statement)
 
 
-class BatchTransaction(SqlTransaction):
+class BatchTransaction(AheadRecords):
     """A transaction whose everyday methods work in memory. Those that it does not know go to the database."""
 
     def __init__(self, connection: AsyncConnection) -> None:
@@ -140,6 +143,24 @@ class BatchTransaction(SqlTransaction):
         self._by_quote: dict[str, str] = {}
         self._by_jti: dict[str, str] = {}
         self._last_receipt: int | None = None
+
+    async def read_ahead(self, garage_ids: Sequence[str]) -> None:
+        """Remembers these garages and the stays in them, at a batch's beginning."""
+        found = await self._aside(self.ahead(garage_ids))
+        for garage_id in garage_ids:
+            self._garages[garage_id] = found.garages.get(garage_id)
+            self._terms[garage_id] = found.terms.get(garage_id)
+            self._links[garage_id] = found.links.get(garage_id)
+            self._sharing[garage_id] = found.sharing.get(garage_id)
+            self._holding[garage_id] = set()
+        for booking in found.holding:
+            self._know(booking)
+            self._sessions[booking.id] = found.sessions.get(booking.id)
+            self._changes_of[booking.id] = found.changes.get(booking.id, [])
+            self._passages_of[booking.id] = found.passages.get(booking.id, [])
+            self._entries_of[booking.id] = found.entries.get(booking.id, [])
+            self._receipts_of[booking.id] = found.receipts.get(booking.id, [])
+            self._orders_of[booking.id] = found.orders.get(booking.id, [])
 
     async def before(self, statement: Any) -> None:
         """Before a statement goes to the database."""
@@ -221,7 +242,8 @@ class BatchTransaction(SqlTransaction):
         before = await self.lock_link(link.garage_id)
         self._links[link.garage_id] = link
         if before is None:
-            await super().save_link(link)
+            self.written += 1
+            await self._aside(super().save_link(link))  # memory has it: nothing is to be forgotten
         else:
             self._change(t.garage_links, link.garage_id, rows.link_row(link))
 

@@ -45,18 +45,18 @@ class MoneyRecords:
         return entry_id
 
     async def entries(self, booking_id: str | None = None) -> Sequence[Entry]:
-        wanted = _with_moves()
+        wanted = with_moves()
         if booking_id is not None:
             wanted = wanted.where(t.ledger_entries.c.booking_id == booking_id)
         return await self._entries(wanted)
 
     async def entry(self, entry_id: int) -> Entry | None:
-        found = await self._entries(_with_moves().where(t.ledger_entries.c.id == entry_id))
+        found = await self._entries(with_moves().where(t.ledger_entries.c.id == entry_id))
         return found[0] if found else None
 
     async def entry_of(self, kind: str, reference: str) -> Entry | None:
         e = t.ledger_entries.c
-        found = await self._entries(_with_moves().where(e.kind == kind, e.reference == reference))
+        found = await self._entries(with_moves().where(e.kind == kind, e.reference == reference))
         return found[0] if found else None
 
     async def entries_after(self, after_id: int, limit: int, garage_ids: Sequence[str] | None) -> Sequence[Entry]:
@@ -66,11 +66,11 @@ class MoneyRecords:
             accounts = [f"garage:{garage_id}" for garage_id in garage_ids]
             touched = select(v.entry_id).where(v.debit.in_(accounts) | v.credit.in_(accounts))
             ids = ids.where(e.id.in_(touched))
-        return await self._entries(_with_moves().where(e.id.in_(ids)))
+        return await self._entries(with_moves().where(e.id.in_(ids)))
 
     async def entries_of_kinds(self, kinds: Sequence[str], since: datetime, until: datetime) -> Sequence[Entry]:
         e = t.ledger_entries.c
-        return await self._entries(_with_moves().where(e.kind.in_(kinds), e.at >= since, e.at < until))
+        return await self._entries(with_moves().where(e.kind.in_(kinds), e.at >= since, e.at < until))
 
     async def garage_sums(self, garage_ids: Sequence[str]) -> Mapping[str, Sums]:
         v, e = t.ledger_moves.c, t.ledger_entries.c
@@ -86,6 +86,7 @@ class MoneyRecords:
             select(e.currency, s.account, e.kind, func.sum(s.amount))
             .join(t.ledger_entries, e.id == s.entry_id)
             .group_by(e.currency, s.account, e.kind)
+            .order_by(e.currency, s.account, e.kind)  # a payout's moves come in it
         )
         found: dict[str, dict[tuple[str, str], int]] = {}
         for currency, account, kind, amount in await self._connection.execute(wanted):
@@ -150,9 +151,7 @@ class MoneyRecords:
 
     async def terms(self, garage_id: str) -> Terms | None:
         row = await self._one(select(m.agreements).where(m.agreements.c.garage_id == garage_id))
-        if row is None:
-            return None
-        return Terms(row["organisation_id"], row["commission_bp"], Decimal(row["vat_percent"]), row["country"])
+        return None if row is None else terms_of(row)
 
     async def garages_of(self, organisation_id: str) -> Sequence[str]:
         a = m.agreements.c
@@ -242,7 +241,13 @@ def move_rows(entry: Entry, entry_id: int) -> list[dict[str, Any]]:
     ]
 
 
-def _with_moves() -> Select[Any]:
+def terms_of(row: RowMapping) -> Terms:
+    """Terms from their row."""
+    return Terms(row["organisation_id"], row["commission_bp"], Decimal(row["vat_percent"]), row["country"])
+
+
+def with_moves() -> Select[Any]:
+    """Entries, a row a move."""
     e, v = t.ledger_entries, t.ledger_moves
     return select(e, v.c.debit, v.c.credit, v.c.amount_minor).join(v, v.c.entry_id == e.c.id)
 
