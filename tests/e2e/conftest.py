@@ -111,7 +111,7 @@ class Kubectl:
         """`kubectl apply -f -`."""
         return self("apply", "-f", "-", *arguments, stdin=text)
 
-    def wait_for(self, what: Callable[[], Any], seconds: float = 15) -> Any:
+    def wait_for(self, what: Callable[[], Any], seconds: float = 45) -> Any:
         """Ask until the answer is true; the answer."""
         end = time.monotonic() + seconds
         while True:

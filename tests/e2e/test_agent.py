@@ -39,8 +39,8 @@ def node(server_here: Server, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture(scope="module")
 def kube(server_here: Server, node: EdgeNode, kubectls: dict[str, Path]) -> Kubectl:
     client = server_here.kubectl(kubectls["new"], "default")
-    client("wait", "--for=create", f"node/{NODE}", "--timeout=20s")
-    client("wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=20s")
+    client("wait", "--for=create", f"node/{NODE}", "--timeout=60s")
+    client("wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=60s")
     client.wait_for(lambda: client.run("get", "serviceaccount", "default").returncode == 0)
     return client
 
@@ -105,7 +105,7 @@ def test_init_containers_environment_and_volumes(kube: Kubectl, node: EdgeNode) 
         volumeMounts=[*WORK, *({"name": v["name"], "mountPath": f"/{v['name']}"} for v in volumes[1:])],
     )  # fmt: skip
     kube.apply(pod("rich", main, hostAliases=aliases, initContainers=init, volumes=volumes))
-    kube("wait", "--for=condition=Ready", "pod/rich", "--timeout=20s")
+    kube("wait", "--for=condition=Ready", "pod/rich", "--timeout=60s")
     said = kube("logs", "rich")
     assert said.startswith('2\none\ntwo\nblues3cretapp="rich"\nblue s3cret 250 blue s3cret $(KEY) 9\n400\n'), said
     assert "tmpfs on /memory" in said
@@ -116,7 +116,7 @@ def test_init_containers_environment_and_volumes(kube: Kubectl, node: EdgeNode) 
     assert [s["state"]["terminated"]["reason"] for s in status(kube, "rich")["initContainerStatuses"]] == [
         "Completed"
     ] * 2
-    kube("delete", "pod", "rich", "--timeout=20s")
+    kube("delete", "pod", "rich", "--timeout=60s")
     until(lambda: not list((node.data_dir / "agent" / "pods").iterdir()), 5, "the pod's folder is still there")
 
 
@@ -138,7 +138,7 @@ def test_a_missing_configmap_and_a_missing_image_are_said_and_mended(kube: Kubec
     kube("create", "configmap", "later", "--from-literal=x=came")
     kube("wait", "--for=condition=Ready", "pod/waits", "--timeout=25s")
     assert kube("logs", "waits") == "came\n"
-    kube("delete", "pod", "waits", "lacks", "--timeout=20s")
+    kube("delete", "pod", "waits", "lacks", "--timeout=60s")
 
 
 def test_probes_restart_with_back_off_and_ready_follows(kube: Kubectl) -> None:
@@ -149,10 +149,10 @@ def test_probes_restart_with_back_off_and_ready_follows(kube: Kubectl) -> None:
         readinessProbe={"exec": {"command": ["/bin/busybox", "test", "-e", "/tmp/well"]}, "periodSeconds": 1},
     )  # fmt: skip
     kube.apply(pod("sick", sick, volumes=[{"name": "tmp", "emptyDir": {}}]))
-    kube("wait", "--for=condition=Ready", "pod/sick", "--timeout=20s")
+    kube("wait", "--for=condition=Ready", "pod/sick", "--timeout=60s")
     kube("exec", "sick", "--", "/bin/busybox", "rm", "/tmp/well")
     kube.wait_for(lambda: status(kube, "sick")["containerStatuses"][0]["restartCount"] == 1)
-    kube("wait", "--for=condition=Ready", "pod/sick", "--timeout=20s")
+    kube("wait", "--for=condition=Ready", "pod/sick", "--timeout=60s")
     assert "Liveness probe failed" in kube("describe", "pod", "sick")
     kube.apply(pod("crash", shell("echo up; exit 3")))
 
@@ -164,22 +164,22 @@ def test_probes_restart_with_back_off_and_ready_follows(kube: Kubectl) -> None:
     assert last["lastState"]["terminated"]["exitCode"] == 3
     assert "back-off 10s restarting failed container=c0" in last["state"]["waiting"]["message"]
     assert kube("logs", "crash", "--previous") == "up\n"
-    kube("delete", "pod", "sick", "crash", "--timeout=20s")
+    kube("delete", "pod", "sick", "crash", "--timeout=60s")
 
 
 def test_a_job_like_pod_ends_as_succeeded_or_failed(kube: Kubectl) -> None:
     kube.apply(pod("good", shell("exit 0"), restartPolicy="Never"))
     kube.apply(pod("bad", shell("echo why > /dev/termination-log; exit 7"), restartPolicy="Never"))
-    kube("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/good", "--timeout=20s")
-    kube("wait", "--for=jsonpath={.status.phase}=Failed", "pod/bad", "--timeout=20s")
+    kube("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/good", "--timeout=60s")
+    kube("wait", "--for=jsonpath={.status.phase}=Failed", "pod/bad", "--timeout=60s")
     ended = status(kube, "bad")["containerStatuses"][0]["state"]["terminated"]
     assert (ended["exitCode"], ended["message"]) == (7, "why\n")
     greedy = shell("exec busybox dd if=/dev/zero of=/dev/null bs=200M count=1")
     kube.apply(pod("greedy", {**greedy, "resources": {"limits": {"memory": "16Mi"}}}, restartPolicy="Never"))
-    kube("wait", "--for=jsonpath={.status.phase}=Failed", "pod/greedy", "--timeout=20s")
+    kube("wait", "--for=jsonpath={.status.phase}=Failed", "pod/greedy", "--timeout=60s")
     assert status(kube, "greedy")["containerStatuses"][0]["state"]["terminated"]["reason"] == "OOMKilled"
     uid = kube.json("get", "pod", "greedy")["metadata"]["uid"]
-    kube("delete", "pod", "good", "bad", "greedy", "--timeout=20s")
+    kube("delete", "pod", "good", "bad", "greedy", "--timeout=60s")
     until(lambda: not list(Path("/sys/fs/cgroup").glob(f"*/kubepods/*/pod{uid}")), 5, "its cgroups are still there")
 
 
@@ -193,8 +193,8 @@ def test_a_pod_ends_by_its_hook_and_grace(kube: Kubectl, node: EdgeNode) -> None
         volumeMounts=mounts, lifecycle=hook,
     )  # fmt: skip
     kube.apply(pod("polite", polite, volumes=volumes, terminationGracePeriodSeconds=20))
-    kube("wait", "--for=condition=Ready", "pod/polite", "--timeout=20s")
-    kube("delete", "pod", "polite", "--timeout=10s")
+    kube("wait", "--for=condition=Ready", "pod/polite", "--timeout=60s")
+    kube("delete", "pod", "polite", "--timeout=60s")
     assert (shared / "order").read_text() == "hook\nterm\n"
 
 
@@ -212,29 +212,29 @@ def test_services_reach_ready_pods_and_refuse_where_none_is(kube: Kubectl, node:
                  "ports": [{"port": 8080, "targetPort": "http", "nodePort": 30199}]},
     }  # fmt: skip
     kube.apply(json.dumps(service))
-    kube("wait", "--for=condition=Ready", "pod/web", "--timeout=20s")
+    kube("wait", "--for=condition=Ready", "pod/web", "--timeout=60s")
     kube.wait_for(lambda: node.curl(30199, "/index.html") == "page\n")
     assert node.curl(30199, "/index.html", inside=True, host="127.0.0.1") == "page\n"
     ip = kube("get", "service", "web", "-o", "jsonpath={.spec.clusterIP}")
     asked = kube("exec", "web", "--", "/bin/busybox", "wget", "-qO-", f"http://{ip}:8080/index.html")
     assert asked == "page\n"  # a pod reaches itself through its Service
     kube.apply(pod("asks", shell("busybox sleep 1000")))
-    kube("wait", "--for=condition=Ready", "pod/asks", "--timeout=20s")
+    kube("wait", "--for=condition=Ready", "pod/asks", "--timeout=60s")
     dial = "busybox nc -w 3 $KUBERNETES_SERVICE_HOST 443 < /dev/null; echo $?; busybox nc -w 3 $IP 8081 2>&1; echo $?"
     answers = kube("exec", "asks", "--", "/bin/busybox", "sh", "-c", f"IP={ip}; {dial}").split("\n")
     assert answers[0] == "0"  # default/kubernetes answers from every pod
     assert answers[-2] == "1"  # a port that the Service lacks does not
-    kube("delete", "pod", "web", "--timeout=20s")
+    kube("delete", "pod", "web", "--timeout=60s")
     kube.wait_for(lambda: not node.curl(30199, "/index.html"))
-    kube("delete", "service/web", "pod/asks", "--timeout=20s")
+    kube("delete", "service/web", "pod/asks", "--timeout=60s")
 
 
 def test_a_file_on_the_node_is_a_pod_and_the_node_tells_what_it_uses(kube: Kubectl, node: EdgeNode) -> None:
     folder = node.data_dir / "agent/pod-manifests"
     folder.mkdir(exist_ok=True)
     (folder / "keeper.json").write_text(pod("keeper", shell("echo here; busybox sleep 1000")))
-    kube("wait", "--for=create", f"pod/keeper-{NODE}", "--timeout=15s")
-    kube("wait", "--for=condition=Ready", f"pod/keeper-{NODE}", "--timeout=15s")
+    kube("wait", "--for=create", f"pod/keeper-{NODE}", "--timeout=60s")
+    kube("wait", "--for=condition=Ready", f"pod/keeper-{NODE}", "--timeout=60s")
     assert kube("logs", f"keeper-{NODE}") == "here\n"
     said = json.loads(kube("get", "--raw", f"/api/v1/nodes/{NODE}/proxy/stats/summary"))
     (used,) = [p for p in said["pods"] if p["podRef"]["name"] == f"keeper-{NODE}"]
@@ -244,7 +244,7 @@ def test_a_file_on_the_node_is_a_pod_and_the_node_tells_what_it_uses(kube: Kubec
     listed = json.loads(kube("get", "--raw", f"/api/v1/nodes/{NODE}/proxy/pods"))["items"]
     assert f"keeper-{NODE}" in [p["metadata"]["name"] for p in listed]
     (folder / "keeper.json").unlink()
-    kube("wait", "--for=delete", f"pod/keeper-{NODE}", "--timeout=20s")
+    kube("wait", "--for=delete", f"pod/keeper-{NODE}", "--timeout=60s")
 
 
 def test_a_pod_on_the_hosts_network_has_the_nodes_address(kube: Kubectl, node: EdgeNode) -> None:
@@ -253,24 +253,24 @@ def test_a_pod_on_the_hosts_network_has_the_nodes_address(kube: Kubectl, node: E
     kube.apply(
         pod("open", shell(serve, volumeMounts=mounts), hostNetwork=True, volumes=[{"name": "www", "emptyDir": {}}])
     )
-    kube("wait", "--for=condition=Ready", "pod/open", "--timeout=20s")
+    kube("wait", "--for=condition=Ready", "pod/open", "--timeout=60s")
     assert status(kube, "open")["podIP"] == node.address
     kube.wait_for(lambda: node.curl(8091, "/name"))
-    kube("delete", "pod", "open", "--timeout=20s")
+    kube("delete", "pod", "open", "--timeout=60s")
 
 
 def test_containers_outlive_the_agent_and_are_taken_over(kube: Kubectl, node: EdgeNode) -> None:
     kube.apply(pod("stays", shell("busybox sleep 1000"), volumes=[]))
-    kube("wait", "--for=condition=Ready", "pod/stays", "--timeout=20s")
+    kube("wait", "--for=condition=Ready", "pod/stays", "--timeout=60s")
     before = status(kube, "stays")["containerStatuses"][0]
     node.kill()
     assert before["containerID"].removeprefix("containerd://")[:12] in node.ctr("tasks", "ls")
     kube.apply(pod("meanwhile", shell("busybox sleep 1000")))
     node.start()
-    kube("wait", "--for=condition=Ready", "pod/meanwhile", "--timeout=20s")
+    kube("wait", "--for=condition=Ready", "pod/meanwhile", "--timeout=60s")
     after = status(kube, "stays")["containerStatuses"][0]
     assert (after["containerID"], after["restartCount"]) == (before["containerID"], 0)
-    kube("delete", "pod", "meanwhile", "--timeout=20s")
+    kube("delete", "pod", "meanwhile", "--timeout=60s")
 
 
 def test_a_killed_containerd_comes_back_and_its_containers_never_notice(kube: Kubectl, node: EdgeNode) -> None:
@@ -280,7 +280,7 @@ def test_a_killed_containerd_comes_back_and_its_containers_never_notice(kube: Ku
     kube("wait", "--for=condition=Ready", "pod/after", "--timeout=30s")
     assert status(kube, "stays")["containerStatuses"][0]["containerID"] == before
     assert status(kube, "stays")["containerStatuses"][0]["restartCount"] == 0
-    kube("delete", "pod", "after", "--timeout=20s")
+    kube("delete", "pod", "after", "--timeout=60s")
 
 
 def test_an_unplugged_node_starts_its_pods_again(kube: Kubectl, node: EdgeNode) -> None:
@@ -292,7 +292,7 @@ def test_an_unplugged_node_starts_its_pods_again(kube: Kubectl, node: EdgeNode) 
     mounts = [{"name": "out", "mountPath": "/out"}, {"name": "settings", "mountPath": "/settings"}]
     lonely = shell("busybox cat /settings/size >> /out/starts; exec busybox sleep 1000", volumeMounts=mounts)
     kube.apply(pod("lonely", lonely, volumes=volumes))
-    kube("wait", "--for=condition=Ready", "pod/lonely", "--timeout=20s")
+    kube("wait", "--for=condition=Ready", "pod/lonely", "--timeout=60s")
     node.unplug()
     node.kill()
     for line in node.ctr("tasks", "ls").splitlines()[1:]:  # as after a reboot: nothing runs any more
@@ -302,14 +302,14 @@ def test_an_unplugged_node_starts_its_pods_again(kube: Kubectl, node: EdgeNode) 
     node.plug()
     kube("wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=60s")
     kube.wait_for(lambda: status(kube, "lonely")["containerStatuses"][0]["restartCount"] >= 1, 40)
-    kube("delete", "pod", "lonely", "stays", "--timeout=20s")
+    kube("delete", "pod", "lonely", "stays", "--timeout=60s")
 
 
 def test_an_idle_agent_is_small(kube: Kubectl, node: EdgeNode) -> None:
     begun = cpu_seconds(node.pid)
     kube.apply(pod("idle", shell("busybox sleep 1000")))
-    kube("wait", "--for=condition=Ready", "pod/idle", "--timeout=20s")
-    kube("delete", "pod", "idle", "--timeout=20s")
+    kube("wait", "--for=condition=Ready", "pod/idle", "--timeout=60s")
+    kube("delete", "pod", "idle", "--timeout=60s")
     assert own_memory_mib(node.pid) < 40
     assert cpu_seconds(node.pid) - begun < 1.0
     agent = node.inside("ss", "-tnpH", "state", "established", "dport", f"= :{node.server.port}")

@@ -63,7 +63,7 @@ def running(node: EdgeNode) -> int:
 def test_killed_at_any_moment(edge: EdgeNode, kubectls: dict[str, Path]) -> None:
     kube: Kubectl = edge.server.kubectl(kubectls["new"], "default")
     chance = random.Random(int(os.environ.get("PARKUBE_TEST_SEED", "7")))
-    kube("wait", "--for=create", "node/edge-1", "--timeout=20s")
+    kube("wait", "--for=create", "node/edge-1", "--timeout=60s")
     kube.wait_for(lambda: kube.run("get", "serviceaccount", "default").returncode == 0)
     kube.apply(manifests())
     kill_often(edge, chance)

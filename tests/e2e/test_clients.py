@@ -93,7 +93,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             lambda: kubectl.run("wait", "--for=condition=Ready", "node/edge", "--timeout=1s").returncode == 0, 40
         )
         kubectl.apply(CRD)
-        kubectl("wait", "--for=condition=Established", "crd/lifts.people.test", "--timeout=10s")
+        kubectl("wait", "--for=condition=Established", "crd/lifts.people.test", "--timeout=60s")
         yield server
     finally:
         node.close()

@@ -206,7 +206,7 @@ def test_drain_evicts_what_runs_there(kubectl: Kubectl, node: str) -> None:
     }  # fmt: skip
     kubectl.apply(json.dumps(pod))
     emptied = "--delete-emptydir-data"
-    assert "evicted" in kubectl("drain", node, "--force", "--ignore-daemonsets", emptied, "--timeout=20s")
+    assert "evicted" in kubectl("drain", node, "--force", "--ignore-daemonsets", emptied, "--timeout=60s")
     assert kubectl("get", "pods", "-o", "name") == ""
 
 
@@ -244,7 +244,7 @@ def test_a_namespace_takes_along_what_is_in_it(kubectl: Kubectl) -> None:
     name = kubectl.namespace + "x"
     kubectl("create", "namespace", name)
     kubectl("create", "configmap", "a", "-n", name)
-    kubectl("delete", "namespace", name, "--timeout=20s")
+    kubectl("delete", "namespace", name, "--timeout=60s")
     assert "not found" in kubectl.fails("get", "namespace", name)
     assert "not found" in kubectl.fails("create", "configmap", "a", "-n", name)
 
@@ -264,8 +264,8 @@ def test_explain_and_api_resources_and_version(kubectl: Kubectl) -> None:
 def test_wait(kubectl: Kubectl) -> None:
     kubectl("create", "configmap", "c")
     kubectl.apply(crd_of(f"{kubectl.namespace}.wait.test"))
-    kubectl("wait", "--for=condition=Established", f"crd/doors.{kubectl.namespace}.wait.test", "--timeout=10s")
-    command = kubectl.command("wait", "--for=delete", "cm/c", "--timeout=20s")
+    kubectl("wait", "--for=condition=Established", f"crd/doors.{kubectl.namespace}.wait.test", "--timeout=60s")
+    command = kubectl.command("wait", "--for=delete", "cm/c", "--timeout=60s")
     waiting = subprocess.Popen(command, env=kubectl.environment)
     time.sleep(0.3)
     kubectl("delete", "cm", "c")
@@ -311,7 +311,7 @@ def test_a_token_of_a_service_account(server: Server, kubectls: dict[str, object
 def test_custom_resources(kubectl: Kubectl) -> None:
     group = f"{kubectl.namespace}.test"
     kubectl.apply(crd_of(group))
-    kubectl("wait", "--for=condition=Established", f"crd/doors.{group}", "--timeout=10s")
+    kubectl("wait", "--for=condition=Established", f"crd/doors.{group}", "--timeout=60s")
     door = f"apiVersion: {group}/v1\nkind: Door\nmetadata: {{name: front}}\nspec: {{colour: red}}"
     assert "created" in kubectl.apply(door)
     assert "unchanged" in kubectl.apply(door)
@@ -323,7 +323,7 @@ def test_custom_resources(kubectl: Kubectl) -> None:
     assert "scaled" in kubectl("scale", f"doors.{group}/front", "--replicas=1")
     assert kubectl.json("get", f"doors.{group}", "front")["spec"]["wings"] == 1
     assert "doors" in kubectl("api-resources", f"--api-group={group}")
-    kubectl("delete", "crd", f"doors.{group}", "--timeout=20s")
+    kubectl("delete", "crd", f"doors.{group}", "--timeout=60s")
     kubectl.wait_for(lambda: kubectl.run("get", f"doors.{group}").returncode != 0)
 
 

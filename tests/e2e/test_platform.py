@@ -165,7 +165,7 @@ def test_the_operator_does_its_work_with_the_rights_of_its_role(
         for verb, what in (("delete", "daemonsets"), ("list", "secrets"), ("update", "tariffs"), ("get", "nodes")):
             said = kube.run("auth", "can-i", verb, what, "-n", "parkube", "--as=system:serviceaccount:parkube:operator")
             assert said.stdout.strip() == "no", (verb, what)
-        kube("-n", "parkube", "delete", "garage", "nl-alone", "--timeout=20s")
+        kube("-n", "parkube", "delete", "garage", "nl-alone", "--timeout=60s")
         kube.wait_for(lambda: all(kube.run("-n", "parkube", "get", one).returncode for one in made), 20)
         log = (tmp_path / "operator.log").read_text()
         assert "forbidden" not in log.lower(), log

@@ -49,8 +49,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Ed
 @pytest.fixture(scope="module")
 def kube(world: tuple[Server, EdgeNode], kubectls: dict[str, Path]) -> Kubectl:
     client = world[0].kubectl(kubectls["new"], "default")
-    client("wait", "--for=create", f"node/{NODE}", "--timeout=20s")
-    client("wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=20s")
+    client("wait", "--for=create", f"node/{NODE}", "--timeout=60s")
+    client("wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=60s")
     client.wait_for(lambda: client.run("get", "serviceaccount", "default").returncode == 0)
     return client
 
@@ -65,7 +65,7 @@ def run(kube: Kubectl, name: str, *containers: dict[str, Any], **spec: Any) -> N
     """Start a pod and wait until it is ready."""
     body = {"containers": containers, "terminationGracePeriodSeconds": 0, **spec}
     kube.apply(json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": body}))
-    kube("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=20s")
+    kube("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
 
 
 def rights(kube: Kubectl, name: str, container: str) -> dict[str, str]:
@@ -108,7 +108,7 @@ def test_a_container_has_the_rights_that_it_is_given_and_no_others(kube: Kubectl
     assert int(more["CapEff"], 16) & (NET_BIND | SYS_TIME) == SYS_TIME
     assert local["Seccomp"] == "2"
     assert "Operation not permitted" in kube("logs", "rights", "-c", "local")
-    kube("delete", "pod", "rights", "--timeout=20s", "--wait=false")
+    kube("delete", "pod", "rights", "--timeout=60s", "--wait=false")
 
 
 def test_containers_of_a_pod_share_what_it_says_and_know_its_names(kube: Kubectl) -> None:
@@ -141,7 +141,7 @@ def test_containers_of_a_pod_share_what_it_says_and_know_its_names(kube: Kubectl
     look = ("debug", "shared", f"--image={IMAGE}", "--target=main", "-c", "looks", "--", "/bin/busybox", "ps")
     kube(*look)
     kube.wait_for(lambda: "sleep 1000" in kube.run("logs", "shared", "-c", "looks").stdout)
-    kube("delete", "pod", "shared", "--timeout=20s", "--wait=false")
+    kube("delete", "pod", "shared", "--timeout=60s", "--wait=false")
 
 
 def limits(kube: Kubectl, name: str, container: str) -> tuple[int, int]:
@@ -161,7 +161,7 @@ def test_a_pod_is_held_to_its_resources_as_a_whole(kube: Kubectl) -> None:
     group = next(p for p in (root / "memory" / "kubepods", root / "kubepods") if p.exists()) / f"pod{uid}"
     files = [group / "memory.limit_in_bytes", group / "memory.max"]
     assert [int(file.read_text()) for file in files if file.exists()] == [64 << 20]
-    kube("delete", "pod", "whole", "--timeout=20s", "--wait=false")
+    kube("delete", "pod", "whole", "--timeout=60s", "--wait=false")
 
 
 def sized(cpu: str, memory: str) -> dict[str, Any]:

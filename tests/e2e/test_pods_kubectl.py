@@ -126,7 +126,7 @@ class Terminal:
 
 def test_a_terminal_is_resized_interrupted_and_gives_its_exit_code(kube: Kubectl) -> None:
     kube.apply(pod("box", "sleep 1000"))
-    kube("wait", "--for=condition=Ready", "pod/box", "--timeout=20s")
+    kube("wait", "--for=condition=Ready", "pod/box", "--timeout=60s")
     script = """has() { until [ "$(stty size 2>/dev/null)" = "$1" ]; do sleep 0.1; done; echo it has $1; }
     has "33 77"; has "41 99"; read line
     trap 'echo caught; exit 5' INT; echo "said $line"; while :; do sleep 0.1; done"""
@@ -147,7 +147,7 @@ def test_a_terminal_is_resized_interrupted_and_gives_its_exit_code(kube: Kubectl
 
 def test_attach_run_and_logs(kube: Kubectl) -> None:
     kube.apply(pod("talk", "echo up; while read l; do echo got $l; done; echo end; sleep 1000", stdin=True))
-    kube("wait", "--for=condition=Ready", "pod/talk", "--timeout=20s")
+    kube("wait", "--for=condition=Ready", "pod/talk", "--timeout=60s")
     with subprocess.Popen(
         kube.command("attach", "-i", "talk"), env=kube.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         text=True,
@@ -171,7 +171,7 @@ def test_attach_run_and_logs(kube: Kubectl) -> None:
 
 def test_files_are_copied_both_ways(kube: Kubectl, tmp_path: Path) -> None:
     kube.apply(pod("box", "sleep 1000"))
-    kube("wait", "--for=condition=Ready", "pod/box", "--timeout=20s")
+    kube("wait", "--for=condition=Ready", "pod/box", "--timeout=60s")
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "plan").write_text("bay 7")
     kube("cp", str(tmp_path / "there"), "box:/there")
@@ -183,7 +183,7 @@ def test_files_are_copied_both_ways(kube: Kubectl, tmp_path: Path) -> None:
 def test_a_port_is_forwarded(kube: Kubectl) -> None:
     script = "mkdir -p /tmp/w; echo hello > /tmp/w/index.html; httpd -f -p 8080 -h /tmp/w"
     kube.apply(pod("web", script, ports=[{"containerPort": 8080}]))
-    kube("wait", "--for=condition=Ready", "pod/web", "--timeout=20s")
+    kube("wait", "--for=condition=Ready", "pod/web", "--timeout=60s")
     command = kube.command("port-forward", "pod/web", ":8080")
     with subprocess.Popen(command, env=kube.environment, stdout=subprocess.PIPE, text=True) as forward:
         try:
@@ -198,7 +198,7 @@ def test_a_port_is_forwarded(kube: Kubectl) -> None:
 
 def test_a_container_is_added_to_look_inside(kube: Kubectl) -> None:
     kube.apply(pod("web", "sleep 1000"))
-    kube("wait", "--for=condition=Ready", "pod/web", "--timeout=20s")
+    kube("wait", "--for=condition=Ready", "pod/web", "--timeout=60s")
     debug = ("debug", "web", f"--image={BOX}", "--container=look", "--", "sh", "-c", "echo looking; sleep 1000")
     if "1.20" in str(kube.program):  # it sends an alpha form that left Kubernetes with 1.22: refused, nothing written
         assert "the kind in the data does not match" in kube.run(*debug).stderr
@@ -262,7 +262,7 @@ def test_images_come_from_a_mirror_with_its_login_and_from_the_nodes_own_folder(
     assert 'Successfully pulled image "registry.test/some/where:1"' in new("describe", "pod", "mirrored")
     assert 'pulled image "parkube/own:1"' not in new("describe", "pod", "own")
     assert "broken.tar" in edge.log.read_text()
-    new("delete", "pod", "mirrored", "own", "--timeout=20s")
+    new("delete", "pod", "mirrored", "own", "--timeout=60s")
 
 
 def test_limits_reach_the_cgroup_and_a_start_probe_holds_the_others_back(
@@ -284,7 +284,7 @@ def test_limits_reach_the_cgroup_and_a_start_probe_holds_the_others_back(
         lifecycle={"postStart": {"exec": {"command": ["touch", "/after"]}}},
         securityContext={"capabilities": {"drop": ["ALL"]}},
     ))  # fmt: skip
-    new("wait", "--for=condition=Ready", "pod/slow", "--timeout=20s")
+    new("wait", "--for=condition=Ready", "pod/slow", "--timeout=60s")
     status = new.json("get", "pod", "slow")["status"]
     assert status["containerStatuses"][0]["restartCount"] == 0
     said = new("logs", "slow").splitlines()
@@ -299,7 +299,7 @@ def test_limits_reach_the_cgroup_and_a_start_probe_holds_the_others_back(
                 found[name] = (Path(folder) / name).read_text().split()[0]
     assert found.get("memory.max", found.get("memory.limit_in_bytes")) == "33554432"
     assert found.get("cpu.max", found.get("cpu.cfs_quota_us")) == "25000"
-    new("delete", "pod", "slow", "--timeout=20s")
+    new("delete", "pod", "slow", "--timeout=60s")
 
 
 @pytest.mark.parametrize(

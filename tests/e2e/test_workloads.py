@@ -127,7 +127,7 @@ def test_a_deployment_through_its_life(both: tuple[Kubectl, Kubectl]) -> None:
     history = [line.split()[0] for line in old("rollout", "history", "deploy/web").splitlines() if line[:1].isdigit()]
     assert history == ["2", "3", "4"]
     new("scale", "deploy/web", "--replicas=6")
-    new("wait", "--for=jsonpath={.status.readyReplicas}=6", "deploy/web", "--timeout=20s")
+    new("wait", "--for=jsonpath={.status.readyReplicas}=6", "deploy/web", "--timeout=60s")
     assert "Scaled up replica set" in old("describe", "deploy", "web")
 
 
